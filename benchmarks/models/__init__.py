@@ -1,0 +1,1 @@
+"""What the measured servers serve: copied into, or run by, each server's own environment."""

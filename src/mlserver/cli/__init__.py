@@ -1,0 +1,5 @@
+"""The command `mlserver`."""
+
+from mlserver.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,61 @@
+"""`mlserver start`: serve the models of a folder until told to stop."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import click
+
+from mlserver.errors import ConfigurationError
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False))
+def start(folder: str) -> None:
+    """Serve the models in FOLDER.
+
+    The server's settings are in FOLDER/settings.json, those of each model in a model-settings.json in FOLDER or below.
+    Both may be given, or completed, by environment variables.
+    """
+    try:
+        run(serve(folder))
+    except ConfigurationError as error:
+        click.echo(f"error: {one_line(error)}", err=True)
+        sys.exit(1)
+
+
+async def serve(folder: str) -> None:
+    """Read all settings and serve until stopped. Raises ConfigurationError."""
+    from mlserver.cli.serve import load_settings
+    from mlserver.logging import configure_logging, held_logs
+
+    with held_logs():
+        settings, models_settings = await load_settings(folder)
+        configure_logging(settings)
+
+    from mlserver.server import MLServer
+
+    await MLServer(settings).start(models_settings)
+
+
+def run(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run `coroutine` on uvloop, or on asyncio's own loop on platforms without it."""
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(coroutine)
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes uvloop's event loop; None, which stands for asyncio's, where it is not installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def one_line(error: BaseException) -> str:
+    """The message of `error` with line ends and other control characters written out."""
+    from mlserver.logging import escaped
+
+    return escaped(str(error))

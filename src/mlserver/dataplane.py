@@ -1,0 +1,111 @@
+"""The only door inside: what REST, gRPC and Kafka call.
+
+It fills in what the protocol leaves to the server - the id, the model's name and version - and tells listeners what
+happened. It knows no web, RPC, Kafka or metrics package.
+"""
+
+import time
+import uuid
+from collections.abc import Sequence
+
+from mlserver.engine.isolate import Outcome, infer_members
+from mlserver.errors import MLServerError, ModelNotReady
+from mlserver.events import Listener, RequestDone, tell
+from mlserver.registry import Registry, Served
+from mlserver.settings import Settings
+from mlserver.types import MetadataModelResponse, MetadataServerResponse
+from mlserver.types.tensors import TensorRequest, TensorResponse
+
+
+class DataPlane:
+    """Inference, health and metadata over the models of one registry."""
+
+    started: bool
+    """Whether every model that should be there has had its turn to load, and the server is not stopping."""
+
+    def __init__(self, settings: Settings, registry: Registry, listeners: Sequence[Listener] = ()) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._listeners = listeners
+        self.started = False
+
+    async def infer(self, request: TensorRequest) -> TensorResponse:
+        """Answer one request. Raises MLServerError, and nothing else."""
+        served = self._registry.find(request.model, request.version)
+        begun = time.perf_counter()
+        if request.id is None:
+            request.id = str(uuid.uuid4())
+        try:
+            response = await served.answering().infer(request)
+        except MLServerError as error:
+            self._tell(RequestDone(served.name, served.version, time.perf_counter() - begun, error.kind))
+            raise
+        self._tell(RequestDone(served.name, served.version, time.perf_counter() - begun, None))
+        return _completed(response, served, request.id)
+
+    async def infer_members(self, request: TensorRequest, rows: Sequence[int]) -> list[Outcome]:
+        """Answer the members of a stack, each as if it had come alone; ids are the caller's to give.
+
+        Never raises MLServerError: it is in the outcomes.
+        """
+        begun = time.perf_counter()
+        try:
+            served = self._registry.find(request.model, request.version)
+            outcomes = await infer_members(served.answering().infer, request, rows)
+        except MLServerError as error:
+            return [Outcome(len(rows), None, error)]
+        # Every member waited for the whole: that is the time its caller saw.
+        seconds = time.perf_counter() - begun
+        for outcome in outcomes:
+            if outcome.response is not None:
+                _completed(outcome.response, served, outcome.response.id)
+            failure = outcome.error.kind if outcome.error else None
+            self._tell(RequestDone(served.name, served.version, seconds, failure, outcome.members))
+        return outcomes
+
+    def live(self) -> bool:
+        """Whether the server can answer at all."""
+        return True
+
+    def ready(self) -> bool:
+        """Every model that should be there is loaded and ready, and the server is not stopping.
+
+        With no model at all: only where none is loaded at startup.
+        """
+        if not self.started:
+            return False
+        models = list(self._registry)
+        if not models:
+            return not self._settings.load_models_at_startup
+        return all(served.ready for served in models)
+
+    def model_ready(self, name: str, version: str | None = None) -> bool:
+        """Raises ModelNotFound."""
+        return self._registry.find(name, version).ready
+
+    def metadata(self) -> MetadataServerResponse:
+        """The server's name, version and protocol extensions."""
+        settings = self._settings
+        return MetadataServerResponse(
+            name=settings.server_name, version=settings.server_version, extensions=settings.extensions
+        )
+
+    def model_metadata(self, name: str, version: str | None = None) -> MetadataModelResponse:
+        """Raises ModelNotFound, or ModelNotReady while nothing is known of the model."""
+        served = self._registry.find(name, version)
+        if served.runner is None:
+            raise ModelNotReady(name, version)
+        metadata = served.runner.card.metadata
+        return metadata.model_copy(update={"versions": self._registry.versions(name)})
+
+    def _tell(self, event: RequestDone) -> None:
+        tell(self._listeners, event)
+
+
+def _completed(response: TensorResponse, served: Served, request_id: str | None) -> TensorResponse:
+    """The model may name itself, its version and the id; what it leaves open is filled in."""
+    response.model = response.model or served.name
+    response.version = response.version or served.version
+    if not response.id:
+        response.id = request_id
+    return response

@@ -1,0 +1,264 @@
+"""The words spoken on a socket between the scheduler and its doors or workers.
+
+A frame is ``length u32 | header length u32 | header (msgpack) | buffers``, little-endian, `length` counting what
+follows it; every buffer starts at a multiple of 8 from the frame's payload, so that arrays lie aligned. Tensors travel
+as their raw bytes, never pickled. A frame that does not parse, or claims more than it may, is a ProtocolError: the
+socket is closed and its process replaced.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from mlserver.errors import Kind, MLServerError
+from mlserver.types.tensors import DTYPES, OutputRequest, Tensor, TensorRequest, TensorResponse
+
+# A batch is bounded by kafka_max_in_flight_bytes or max_body_bytes; their sum of JSON text and array stays below.
+MAX_FRAME_BYTES = 1 << 30
+_PREFIX = 4
+_ALIGNMENT = 8
+
+
+class ProtocolError(Exception):
+    """The other side of a socket broke the rules of frames."""
+
+
+class _TensorHead(msgspec.Struct, array_like=True, gc=False):
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, Any] | None
+    data_bytes: int
+    source_bytes: int
+
+
+class Call(msgspec.Struct, array_like=True, tag="call", gc=False):
+    """Predict for the members whose `rows` the tensors hold; `members` are their counts of rows, in order."""
+
+    number: int
+    model: str
+    version: str | None
+    id: str | None
+    parameters: dict[str, Any] | None
+    outputs: list[tuple[str, dict[str, Any] | None]] | None
+    headers: dict[str, str] | None
+    members: list[int]
+    tensors: list[_TensorHead]
+
+
+class Result(msgspec.Struct, array_like=True, tag="result", gc=False):
+    """A response for the next `members` members of call `number`."""
+
+    number: int
+    members: int
+    model: str
+    version: str | None
+    id: str | None
+    parameters: dict[str, Any] | None
+    headers: dict[str, str] | None
+    tensors: list[_TensorHead]
+
+
+class Failure(msgspec.Struct, array_like=True, tag="failure", gc=False):
+    """An error for the next `members` members of call `number`."""
+
+    number: int
+    members: int
+    kind: str
+    message: str
+    status_code: int | None
+
+
+class Configure(msgspec.Struct, array_like=True, tag="configure"):
+    """First word to a child: its settings, as JSON."""
+
+    settings: str
+
+
+class Models(msgspec.Struct, array_like=True, tag="models"):
+    """What is served now: (name, version or None for the default, row-wise)."""
+
+    served: list[tuple[str, str | None, bool]]
+
+
+class Started(msgspec.Struct, array_like=True, tag="started"):
+    """A child's first word: it is configured and at work, or `refusal` says in one line why it cannot be."""
+
+    refusal: str | None = None
+
+
+class Drain(msgspec.Struct, array_like=True, tag="drain"):
+    """Take no more in, finish what is under way within `grace_seconds`, and end."""
+
+    grace_seconds: float
+
+
+Word = Call | Result | Failure | Configure | Models | Started | Drain
+_DECODER = msgspec.msgpack.Decoder(list[Word])
+_ENCODER = msgspec.msgpack.Encoder()
+Buffer = bytes | memoryview
+
+
+class Frame:
+    """Words to be sent together, with the buffers of their tensors."""
+
+    __slots__ = ("_buffers", "_words")
+
+    def __init__(self) -> None:
+        self._words: list[Word] = []
+        self._buffers: list[Buffer] = []
+
+    def add(self, word: Word) -> None:
+        """A word without tensors."""
+        self._words.append(word)
+
+    def call(self, number: int, request: TensorRequest, members: Sequence[int]) -> None:
+        """A request for `members` neighbours."""
+        outputs = request.outputs and [(output.name, output.parameters) for output in request.outputs]
+        headers = dict(request.headers()) if request.headers else None
+        tensors = [self._tensor(tensor) for tensor in request.inputs]
+        self._words.append(
+            Call(
+                number, request.model, request.version, request.id, request.parameters, outputs, headers,
+                list(members), tensors,
+            )
+        )  # fmt: skip
+
+    def result(self, number: int, members: int, response: TensorResponse) -> None:
+        """An answer for `members` neighbours."""
+        headers = dict(response.headers) if response.headers else None
+        tensors = [self._tensor(tensor) for tensor in response.outputs]
+        self._words.append(
+            Result(number, members, response.model, response.version, response.id, response.parameters, headers, tensors)
+        )
+
+    def failure(self, number: int, members: int, error: MLServerError) -> None:
+        """An error for `members` neighbours."""
+        self._words.append(Failure(number, members, error.kind.value, str(error), error.status_code))
+
+    def _tensor(self, tensor: Tensor) -> _TensorHead:
+        data = tensor.data
+        packed: Buffer
+        if isinstance(data, np.ndarray):
+            packed = memoryview(np.ascontiguousarray(data)).cast("B") if data.size else b""
+        else:
+            packed = _ENCODER.encode(data)
+        self._buffers.append(packed)
+        source = tensor.source or b""
+        self._buffers.append(source)
+        return _TensorHead(
+            tensor.name, tensor.datatype, list(tensor.shape), tensor.parameters, len(packed), len(source)
+        )
+
+    def parts(self) -> list[Buffer]:
+        """The frame as buffers to be written one after the other."""
+        head = _ENCODER.encode(self._words)
+        parts: list[Buffer] = [b"", head, b"\0" * (-(_PREFIX + len(head)) % _ALIGNMENT)]
+        for buffer in self._buffers:
+            parts.append(buffer)
+            if padding := -len(buffer) % _ALIGNMENT:
+                parts.append(b"\0" * padding)
+        length = _PREFIX + sum(len(part) for part in parts[1:])
+        if length > MAX_FRAME_BYTES:
+            raise ProtocolError(f"a frame of {length} bytes is over the limit of {MAX_FRAME_BYTES}")
+        parts[0] = length.to_bytes(4, "little") + len(head).to_bytes(4, "little")
+        return parts
+
+
+class Assembler:
+    """Puts frames together from the pieces in which a socket brings them. Pure: bytes in, payloads out."""
+
+    def __init__(self, limit: int = MAX_FRAME_BYTES) -> None:
+        self._limit = limit
+        self._prefix = bytearray()
+        self._payload: bytearray | None = None
+        self._filled = 0
+
+    def feed(self, piece: Buffer) -> list[bytearray]:
+        """The payloads that `piece` completes. Raises ProtocolError on a length over the limit, before allocating."""
+        done = []
+        view = memoryview(piece)
+        while view:
+            if self._payload is None:
+                taken = _PREFIX - len(self._prefix)
+                self._prefix += view[:taken]
+                view = view[taken:]
+                if len(self._prefix) < _PREFIX:
+                    break
+                self._payload = bytearray(checked_length(self._prefix, self._limit))
+                self._filled = 0
+            taken = min(len(view), len(self._payload) - self._filled)
+            self._payload[self._filled : self._filled + taken] = view[:taken]
+            self._filled += taken
+            view = view[taken:]
+            if self._filled == len(self._payload):
+                done.append(self._payload)
+                self._payload = None
+                self._prefix.clear()
+        return done
+
+
+def checked_length(prefix: Buffer | bytearray, limit: int = MAX_FRAME_BYTES) -> int:
+    """The length that a frame's first four bytes claim, if it is one that a frame may have."""
+    length = int.from_bytes(prefix, "little")
+    if not _PREFIX < length <= limit:
+        raise ProtocolError(f"a frame claims {length} bytes; the limit is {limit}")
+    return length
+
+
+class Parsed:
+    """The words of a received payload; tensors are views into it, writable, and share its life."""
+
+    def __init__(self, payload: bytearray) -> None:
+        head = int.from_bytes(payload[:_PREFIX], "little")
+        if head > len(payload) - _PREFIX:
+            raise ProtocolError("a frame's header is longer than the frame")
+        self._payload = payload
+        self._offset = _PREFIX + head + (-(_PREFIX + head) % _ALIGNMENT)
+        try:
+            self.words: list[Word] = _DECODER.decode(memoryview(payload)[_PREFIX : _PREFIX + head])
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise ProtocolError(f"a frame's header does not parse: {error}") from error
+
+    def request(self, call: Call) -> TensorRequest:
+        """The request of `call`. Words with tensors must be read in the order of the frame."""
+        outputs = call.outputs and [OutputRequest(name, parameters) for name, parameters in call.outputs]
+        headers = call.headers
+        inputs = [self._tensor(head) for head in call.tensors]
+        return TensorRequest(
+            call.model, call.version, inputs, call.id, call.parameters, outputs, (lambda: headers) if headers else None
+        )
+
+    def response(self, result: Result) -> TensorResponse:
+        """The response of `result`. Words with tensors must be read in the order of the frame."""
+        outputs = [self._tensor(head) for head in result.tensors]
+        return TensorResponse(result.model, result.version, outputs, result.id, result.parameters, result.headers)
+
+    def _tensor(self, head: _TensorHead) -> Tensor:
+        data = self._buffer(head.data_bytes)
+        source = bytes(self._buffer(head.source_bytes)) or None
+        dtype = DTYPES.get(head.datatype)
+        try:
+            values = (
+                np.frombuffer(data, dtype).reshape(head.shape) if dtype else msgspec.msgpack.decode(data, type=list[Any])
+            )
+        except (ValueError, msgspec.MsgspecError) as error:
+            raise ProtocolError(f"tensor {head.name!r} does not fit its buffer: {error}") from error
+        return Tensor(head.name, head.datatype, head.shape, values, head.parameters, source)
+
+    def _buffer(self, length: int) -> memoryview:
+        end = self._offset + length
+        if length < 0 or end > len(self._payload):
+            raise ProtocolError("a frame's buffers are shorter than its header says")
+        view = memoryview(self._payload)[self._offset : end]
+        self._offset = end + (-length % _ALIGNMENT)
+        return view
+
+
+def error_of(failure: Failure) -> MLServerError:
+    """The error that the other side had, as far as callers may know it."""
+    error = MLServerError(failure.message, failure.status_code)
+    error.kind = Kind(failure.kind)
+    return error

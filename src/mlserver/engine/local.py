@@ -1,0 +1,81 @@
+"""A Runner around a model in this process (`parallel_workers: 0`)."""
+
+import asyncio
+import inspect
+import logging
+import time
+from collections.abc import Awaitable
+from typing import Any
+
+from mlserver.context import model_context
+from mlserver.engine.runner import ModelCard
+from mlserver.errors import ConfigurationError, MLServerError, ModelError
+from mlserver.model import MLModel
+from mlserver.settings import ModelSettings
+from mlserver.types.convert import from_public, to_public
+from mlserver.types.tensors import TensorRequest, TensorResponse
+
+logger = logging.getLogger("mlserver")
+
+
+class LocalRunner:
+    """Runs `predict` on the event loop: an `async def` runs concurrently, a plain `def` blocks the loop meanwhile."""
+
+    def __init__(self, model: MLModel, card: ModelCard) -> None:
+        self._model = model
+        self._card = card
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @classmethod
+    async def start(cls, settings: ModelSettings) -> "LocalRunner":
+        """Import the runtime, make the model and load it. Raises what the runtime raises."""
+        runtime = settings.implementation
+        if not (isinstance(runtime, type) and issubclass(runtime, MLModel)):
+            raise ConfigurationError(
+                f"model {settings.name!r}: implementation {settings.implementation_!r} is no subclass of mlserver.MLModel"
+            )
+        model = runtime(settings)
+        started = time.perf_counter()
+        with model_context(settings):
+            model.ready = await model.load()
+            card = ModelCard(await model.metadata(), row_wise=model.is_row_wise, ready=model.ready)
+        logger.info("loaded model %r in %.2f s", settings.name, time.perf_counter() - started)
+        return cls(model, card)
+
+    @property
+    def card(self) -> ModelCard:
+        """What is known of the model."""
+        return self._card
+
+    async def infer(self, request: TensorRequest) -> TensorResponse:
+        """Predict in this process."""
+        model = self._model
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            with model_context(model.settings):
+                answer: Any = model.predict(to_public(request))
+                if inspect.isawaitable(answer):
+                    answer = await answer
+            return from_public(answer, model=model.name, version=model.version)
+        except MLServerError as error:
+            if isinstance(error, ModelError):
+                logger.exception("model %r failed on request %s", model.name, request.id)
+            raise
+        except (Exception, SystemExit) as error:
+            # A runtime that calls sys.exit must not take the server along.
+            logger.exception("model %r failed on request %s", model.name, request.id)
+            raise ModelError.of(error) from error
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    async def close(self) -> None:
+        """Wait for the calls under way, then unload the model."""
+        await self._idle.wait()
+        with model_context(self._model.settings):
+            unloaded: Awaitable[bool] = self._model.unload()
+            await unloaded

@@ -1,0 +1,90 @@
+"""Pure decisions about rows that are predicted together: which requests may be, merging them, splitting the answer.
+
+Nothing here waits, calls a model or knows who asked.
+"""
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from mlserver.types.tensors import Array, OutputRequest, Tensor, TensorRequest, TensorResponse
+
+_pack = msgspec.msgpack.encode
+
+
+def batch_key(request: TensorRequest) -> Hashable | None:
+    """Requests with equal keys may share one `predict` of a row-wise model; None means never.
+
+    The key is (model, version, input names, dtypes, row shapes, requested outputs, parameters): whatever a model could
+    tell apart. A request without a leading dimension, or whose inputs disagree in it, has no rows.
+    """
+    if not request.inputs or not request.inputs[0].shape:
+        return None
+    rows = request.inputs[0].shape[0]
+    if rows == 0:
+        return None
+    inputs = []
+    for tensor in request.inputs:
+        if not tensor.shape or tensor.shape[0] != rows:
+            return None
+        inputs.append((tensor.name, tensor.datatype, tuple(tensor.shape[1:]), _packed(tensor.parameters)))
+    return (request.model, request.version, tuple(inputs), _outputs(request.outputs), _packed(request.parameters))
+
+
+def _outputs(outputs: list[OutputRequest] | None) -> Hashable:
+    return outputs and tuple((output.name, _packed(output.parameters)) for output in outputs)
+
+
+def _packed(parameters: dict[str, Any] | None) -> bytes | None:
+    return _pack(parameters) if parameters else None
+
+
+def row_count(request: TensorRequest) -> int:
+    """Rows of a request that has a batch key."""
+    return request.inputs[0].shape[0]
+
+
+def merge(requests: Sequence[TensorRequest]) -> TensorRequest:
+    """One request with the rows of all, in order. They must have equal batch keys; ids and headers stay behind."""
+    first = requests[0]
+    if len(requests) == 1:
+        return first
+    inputs = [_merged([request.inputs[i] for request in requests]) for i in range(len(first.inputs))]
+    return TensorRequest(first.model, first.version, inputs, None, first.parameters, first.outputs)
+
+
+def _merged(tensors: Sequence[Tensor]) -> Tensor:
+    first = tensors[0]
+    shape = [sum(tensor.shape[0] for tensor in tensors), *first.shape[1:]]
+    data: Array | list[Any]
+    if isinstance(first.data, np.ndarray):
+        data = np.concatenate([tensor.data for tensor in tensors])
+    else:
+        data = [item for tensor in tensors for item in tensor.data]
+    return Tensor(first.name, first.datatype, shape, data, first.parameters)
+
+
+def rows_of(request: TensorRequest, start: int, stop: int) -> TensorRequest:
+    """The rows `start:stop` of a request, as a request of its own around views of the same data."""
+    inputs = [tensor.rows(start, stop) for tensor in request.inputs]
+    return TensorRequest(
+        request.model, request.version, inputs, request.id, request.parameters, request.outputs, request.headers
+    )
+
+
+def has_rows(response: TensorResponse, rows: int) -> bool:
+    """Whether every output has one row per input row, so that the response can be split."""
+    return all(tensor.shape and tensor.shape[0] == rows for tensor in response.outputs)
+
+
+def split(response: TensorResponse, rows: Sequence[int]) -> list[TensorResponse]:
+    """The inverse of `merge`: one response for each count of rows, around views of the same arrays."""
+    parts = []
+    start = 0
+    for count in rows:
+        outputs = [tensor.rows(start, start + count) for tensor in response.outputs]
+        parts.append(TensorResponse(response.model, response.version, outputs, None, response.parameters))
+        start += count
+    return parts

@@ -1,0 +1,73 @@
+"""What happened, told to whoever listens: metrics, logs, traces.
+
+Events are facts, made after the work is done; a listener can neither change nor fail it.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from mlserver.errors import Kind
+
+
+class RequestDone:
+    """Inference ended for `count` requests that were predicted together (1 unless a door stacked them).
+
+    `seconds` is the time from the door's call to the answer; `failure` is None where there is a result.
+    """
+
+    __slots__ = ("count", "failure", "model", "seconds", "version")
+
+    def __init__(self, model: str, version: str | None, seconds: float, failure: Kind | None, count: int = 1) -> None:
+        self.model = model
+        self.version = version
+        self.seconds = seconds
+        self.failure = failure
+        self.count = count
+
+
+class ModelLoaded:
+    """A model became ready after `seconds` of loading."""
+
+    __slots__ = ("model", "seconds", "version")
+
+    def __init__(self, model: str, version: str | None, seconds: float) -> None:
+        self.model = model
+        self.version = version
+        self.seconds = seconds
+
+
+class HttpStarted:
+    """A REST request began. `path` is the route's template, never what the caller wrote."""
+
+    __slots__ = ("method", "path")
+
+    def __init__(self, method: str, path: str) -> None:
+        self.method = method
+        self.path = path
+
+
+class HttpDone:
+    """A REST request ended with `status` after `seconds`."""
+
+    __slots__ = ("method", "path", "seconds", "status")
+
+    def __init__(self, method: str, path: str, status: int, seconds: float) -> None:
+        self.method = method
+        self.path = path
+        self.status = status
+        self.seconds = seconds
+
+
+Event = RequestDone | ModelLoaded | HttpStarted | HttpDone
+
+
+class Listener(Protocol):
+    """Somebody who wants to know. Called on the event loop, so it must return at once."""
+
+    def __call__(self, event: Event, /) -> None: ...
+
+
+def tell(listeners: Sequence[Listener], event: Event) -> None:
+    """Tell every listener, in order."""
+    for listener in listeners:
+        listener(event)

@@ -1,0 +1,52 @@
+"""librdkafka's configuration: our defaults beneath the user's words, which win."""
+
+from typing import Any
+
+from mlserver.settings import Settings
+
+Config = dict[str, Any]
+
+# A killed member's partitions stand still until its session ends: 10 s instead of librdkafka's 45 s. The heartbeat
+# is far below a third of it, so that a loaded machine does not lose its membership.
+_CLASSIC_GROUP = {
+    "session.timeout.ms": 10_000,
+    "heartbeat.interval.ms": 1_000,
+    "partition.assignment.strategy": "cooperative-sticky",
+}
+
+
+def consumer_config(settings: Settings) -> Config:
+    """The consumer's: a group, explicit commits, the settings' place to start."""
+    config: Config = {
+        "bootstrap.servers": settings.kafka_servers,
+        "client.id": settings.server_name,
+        "group.id": settings.kafka_group_id,
+        "auto.offset.reset": settings.kafka_auto_offset_reset,
+        # A topic that does not exist yet is looked for this often, in milliseconds.
+        "topic.metadata.refresh.interval.ms": 5_000,
+        # Read ahead of the model by no more than may be in flight, in KiB.
+        "queued.max.messages.kbytes": max(1_024, settings.kafka_max_in_flight_bytes // 1_024),
+    }
+    own = _CLASSIC_GROUP | config
+    user = settings.kafka_config | settings.kafka_consumer_config
+    if user.get("group.protocol") == "consumer":
+        own = config  # this protocol refuses the classic one's settings
+    return own | user | {"enable.auto.commit": False, "enable.auto.offset.store": False}
+
+
+def producer_config(settings: Settings) -> Config:
+    """The producer's: idempotent, acknowledged by all replicas, never giving up on a broker that is away."""
+    own: Config = {
+        "bootstrap.servers": settings.kafka_servers,
+        "client.id": settings.server_name,
+        # What Java's and kafka-python's producers use: equal keys meet in one partition whoever wrote them.
+        "partitioner": "murmur2_random",
+        # Answers come in bursts, one per batch: a millisecond gathers a burst, and costs an idle topic no more.
+        "linger.ms": 1,
+        # The broker's limit decides, and its refusal is answered; librdkafka's own would be one more to configure.
+        "message.max.bytes": 128 << 20,
+        # An answer waits for the broker as long as it takes; reading is bounded by what is in flight.
+        "message.timeout.ms": 0,
+    }
+    user = settings.kafka_config | settings.kafka_producer_config
+    return own | user | {"enable.idempotence": True, "acks": "all"}

@@ -1,0 +1,1 @@
+"""The REST door: HTTP to the data plane and back. Imports no other door."""

@@ -1,0 +1,22 @@
+"""One table, kind -> HTTP status, and the one form in which an error leaves: ``{"error": "..."}``."""
+
+from mlserver.errors import Kind, MLServerError
+
+STATUS: dict[Kind, int] = {
+    Kind.INVALID: 400,
+    Kind.NOT_FOUND: 404,
+    Kind.TOO_LARGE: 413,
+    Kind.UNSUPPORTED: 415,
+    Kind.NOT_IMPLEMENTED: 501,
+    Kind.UNAVAILABLE: 503,
+    Kind.MODEL: 500,
+}
+
+INTERNAL_ERROR = "internal error; the server's log says more"
+
+
+def status_of(error: MLServerError) -> int:
+    """The status that whoever raised it asked for, else by kind."""
+    if error.status_code is not None and 400 <= error.status_code <= 599:
+        return error.status_code
+    return STATUS[error.kind]

@@ -1,0 +1,75 @@
+"""HTTP servers on sockets that are already bound. Uvicorn keeps connections, parsing and their end."""
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+
+from mlserver.errors import ConfigurationError
+
+
+def bind(host: str, port: int, setting: str) -> socket.socket:
+    """A listening TCP socket; port 0 takes a free one. Raises ConfigurationError naming the port and its setting.
+
+    Listening at once, not only bound: two processes may bind one port, but only one may listen on it.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(2048)
+    except OSError as error:
+        sock.close()
+        why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be bound: {error.strerror or error}"
+        raise ConfigurationError(f"{setting}: port {port} on {host} {why}") from None
+    sock.setblocking(False)
+    return sock
+
+
+class HttpServer:
+    """One application on one socket, on the running loop."""
+
+    def __init__(self, app: Any, sock: socket.socket, *, access_log: bool, grace_seconds: float) -> None:
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=access_log,
+            server_header=False,
+            timeout_graceful_shutdown=max(1, int(grace_seconds)),
+        )
+        self._server = _Server(config)
+        self._socket = sock
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that callers use."""
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+
+    async def stop(self) -> None:
+        """Take no new connections, answer what is under way, close."""
+        self._server.should_exit = True
+        if self._task is None:
+            self._socket.close()
+        else:
+            await self._task
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the composition root's: it drains all doors in order."""
+        yield
