@@ -98,7 +98,7 @@ def _backlogs(rows: Sequence[Row]) -> list[str]:
     """Backlog sizes: they differ, each being so many seconds of that server's work; and what smaller ones cost."""
     return [
         f"- Backlog of {row.case.name}, {row.mode}, {cell.product}: {cell.median.count:,} records in "
-        f"{cell.median.seconds:.1f} s. One run each with fewer: {_smaller(cell)}."
+        f"{cell.median.seconds:.1f} s{_smaller(cell)}."
         for row in rows
         for cell in row.cells
         if row.case.door == "kafka" and cell.median
@@ -106,7 +106,9 @@ def _backlogs(rows: Sequence[Row]) -> list[str]:
 
 
 def _smaller(cell: Cell) -> str:
-    return ", ".join(f"{run.count:,} at {_microseconds(run.server_cpu_us)} us" for run in cell.calibration)
+    runs = [run for run in cell.calibration if run.count < cell.runs[0].count]
+    costs = ", ".join(f"{run.count:,} at {_microseconds(run.server_cpu_us)} us" for run in runs)
+    return f"; one run each with fewer: {costs}" if costs else ""
 
 
 def _failures(rows: Sequence[Row]) -> list[str]:

@@ -5,7 +5,6 @@ happened. It knows no web, RPC, Kafka or metrics package.
 """
 
 import time
-import uuid
 from collections.abc import Sequence
 
 from mlserver.engine.isolate import Outcome, infer_members
@@ -15,6 +14,7 @@ from mlserver.registry import Registry, Served
 from mlserver.settings import Settings
 from mlserver.types import MetadataModelResponse, MetadataServerResponse
 from mlserver.types.tensors import TensorRequest, TensorResponse
+from mlserver.utils import generate_uuid
 
 
 class DataPlane:
@@ -34,7 +34,7 @@ class DataPlane:
         served = self._registry.find(request.model, request.version)
         begun = time.perf_counter()
         if request.id is None:
-            request.id = str(uuid.uuid4())
+            request.id = generate_uuid()
         try:
             response = await served.answering().infer(request)
         except MLServerError as error:

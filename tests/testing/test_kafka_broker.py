@@ -38,7 +38,7 @@ def script(tmp_path: Path) -> Iterator[Run]:
 
 def produce(bootstrap: str, topic: str, value: bytes, **settings: object) -> None:
     with KafkaProducer(bootstrap_servers=bootstrap, acks="all", **settings) as producer:
-        producer.send(topic, value).get(timeout=30)
+        producer.send(topic, value, partition=0).get(timeout=30)
 
 
 def consume(bootstrap: str, topic: str, count: int, **settings: object) -> list[bytes]:

@@ -25,8 +25,7 @@ class LocalRunner:
         self._model = model
         self._card = card
         self._under_way = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._idle: asyncio.Event | None = None
 
     @classmethod
     async def start(cls, settings: ModelSettings) -> "LocalRunner":
@@ -53,7 +52,6 @@ class LocalRunner:
         """Predict in this process."""
         model = self._model
         self._under_way += 1
-        self._idle.clear()
         try:
             with model_context(model.settings):
                 answer: Any = model.predict(to_public(request))
@@ -70,12 +68,14 @@ class LocalRunner:
             raise ModelError.of(error) from error
         finally:
             self._under_way -= 1
-            if not self._under_way:
+            if self._idle is not None and not self._under_way:
                 self._idle.set()
 
     async def close(self) -> None:
         """Wait for the calls under way, then unload the model."""
-        await self._idle.wait()
+        self._idle = asyncio.Event()
+        if self._under_way:
+            await self._idle.wait()
         with model_context(self._model.settings):
             unloaded: Awaitable[bool] = self._model.unload()
             await unloaded

@@ -5,11 +5,11 @@ repeated one wins.
 """
 
 import hashlib
-import uuid
 from collections.abc import Sequence
 
 from mlserver.errors import InferenceError, Kind, MLServerError
 from mlserver.types.tensors import TensorRequest, TensorResponse
+from mlserver.utils import generate_uuid
 from mlserver.wire.json import JsonReader, error_bytes, response_bytes
 
 Headers = list[tuple[str, bytes | None]]
@@ -90,7 +90,7 @@ def decode(record: Record, reader: JsonReader) -> TensorRequest:
         raise InferenceError("the record has an empty value, expected an inference request")
     request = reader.request(record.value, model, version)
     if request.id is None:
-        request.id = _id_from_key(record.key) or str(uuid.uuid4())
+        request.id = _id_from_key(record.key) or generate_uuid()
     if record.headers:
         request.headers = lambda: _as_text(record.headers)
     return request

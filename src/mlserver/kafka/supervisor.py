@@ -102,6 +102,7 @@ class KafkaProcess:
             code = await self._run_once()
             if self._stopping:
                 return
+            self._on_started(Started(f"the Kafka door ended with code {code} before it had started"))
             if time.monotonic() - begun > _CALM_SECONDS:
                 pause = _FIRST_PAUSE_SECONDS
             logger.error("the Kafka door ended with code %s; started anew in %.1f s", code, pause)

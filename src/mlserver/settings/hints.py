@@ -16,6 +16,8 @@ logger = logging.getLogger("mlserver")
 ALIKE = 0.6
 NEARLY_EQUAL = 0.85
 
+PREFIX = "mlserver_"
+
 # Objects within settings that have a fixed set of keys.
 NESTED: dict[str, type[BaseSettings]] = {"cors_settings": CORSSettings, "parameters": ModelParameters}
 
@@ -52,13 +54,16 @@ def _warn_of_key(where: str, key: str, settings_cls: type[BaseSettings]) -> None
 def warn_of_variables(environment: Iterable[str]) -> None:
     """Warn of names that are nearly, but not quite, one of our environment variables."""
     known = {
-        f"{cls.model_config.get('env_prefix', '')}{name}".upper()
+        f"{cls.model_config.get('env_prefix', '')}{name}".lower()
         for cls in (Settings, CORSSettings, ModelSettings, ModelParameters)
         for name in names_of(cls)
     }
+    # The prefix is left out of the comparison, or else all names would be alike.
+    rests = [name.removeprefix(PREFIX) for name in known]
     for name in sorted(environment):
-        if not name.upper().startswith("MLSERVER_") or name.upper() in known:
+        if not name.lower().startswith(PREFIX) or name.lower() in known:
             continue
-        guess = nearest(name, map(str.lower, known), NEARLY_EQUAL)
+        guess = nearest(name.lower().removeprefix(PREFIX), rests, NEARLY_EQUAL)
         if guess:
-            logger.warning("environment variable %s: unknown, ignored; did you mean %s?", name, guess.upper())
+            meant = f"{PREFIX}{guess}".upper()
+            logger.warning("environment variable %s: unknown, ignored; did you mean %s?", name, meant)

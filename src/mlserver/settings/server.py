@@ -36,7 +36,7 @@ class CORSSettings(BaseSettings):
     allow_methods: list[str] = Field(["GET"], description='HTTP methods that may be used; `["*"]` for all.')
     allow_headers: list[str] = Field([], description='Request headers that may be sent; `["*"]` for all.')
     expose_headers: list[str] = Field([], description="Response headers that a browser's script may read.")
-    max_age: int = Field(600, description="Seconds for which a browser may remember the answer to a preflight.")
+    max_age: Count = Field(600, description="Seconds for which a browser may remember the answer to a preflight.")
 
 
 class Settings(BaseSettings):

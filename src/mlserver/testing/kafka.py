@@ -200,10 +200,10 @@ class Broker:
 class MockBroker:
     """librdkafka's built-in mock cluster as a context manager: in this process, in memory, good for one run only.
 
-    No Java. Topics come into being by their first use. Fit for producing, and for consuming without a group or as a
-    group's first member, with commits; a member that joins after the last one left is given nothing. Not fit for
-    anything about transactions: it does not hide an aborted record from `read_committed`. It answers the question
-    for its protocol versions in a way that kafka-python cannot read: give that client ``api_version=(2, 1)``.
+    No Java. Topics come into being by their first use, with 4 partitions. Fit for producing, and for consuming without
+    a group or as a group's first member, with commits; one that joins after the last member left is given nothing.
+    Not fit for anything about transactions: it does not hide an aborted record from `read_committed`. kafka-python
+    cannot read its answer about protocol versions: give that client ``api_version=(2, 1)``.
     """
 
     def __init__(self) -> None:

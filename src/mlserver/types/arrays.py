@@ -10,6 +10,9 @@ import numpy as np
 from mlserver.errors import CodecError
 from mlserver.types.tensors import DATATYPES, DTYPES, Array
 
+# Up to here every integer has a float of its own.
+_EXACT = 2**53
+
 
 def dtype_of(datatype: str) -> np.dtype[Any]:
     """The numpy dtype of a fixed-width `datatype`."""
@@ -32,6 +35,8 @@ def array_of(data: Any, datatype: str) -> Array:
         raise CodecError(f"expected numbers of {datatype} in rows of equal length: {error}") from None
     if array.dtype.kind == "O" and dtype.kind == "f":
         return _with_nulls(data, datatype)
+    if array.dtype.kind == "f" and dtype.kind in "iu" and array.size and np.abs(array).max() >= _EXACT:
+        return _large(data, datatype)
     return cast(array, datatype)
 
 
@@ -57,8 +62,6 @@ def cast(array: Array, datatype: str) -> Array:
 
 def shaped(array: Array, shape: list[int]) -> Array:
     """`array` in `shape`, of which one dimension may be -1; a view where numpy can."""
-    if array.shape == tuple(shape):
-        return array
     try:
         return array.reshape(shape)
     except (ValueError, TypeError, OverflowError):
@@ -100,6 +103,18 @@ def _with_nulls(data: Any, datatype: str) -> Array:
         raise CodecError(f"expected numbers of {datatype} or null: {error}") from None
 
 
+def _large(data: Any, datatype: str) -> Array:
+    """Integers that numpy, left alone, rounds to floats: those that need 64 bits without a sign, beside smaller ones."""
+    items = np.array(data, dtype=object)
+    try:
+        result: Array = items.astype(DTYPES[datatype])
+    except (TypeError, ValueError, OverflowError) as error:
+        raise CodecError(f"expected numbers of {datatype}: {error}") from None
+    if not np.array_equal(result, items):
+        raise CodecError(f"expected numbers of {datatype}, found {_misfit(items, result)}")
+    return result
+
+
 def _objects(items: list[Any]) -> Array:
     array = np.empty(len(items), dtype=object)
     array[:] = items
@@ -122,4 +137,4 @@ def _kind(array: Array) -> str:
 
 def _misfit(array: Array, result: Array) -> str:
     first = array.ravel()[np.flatnonzero(array.ravel() != result.ravel())[0]]
-    return f"{first.item()!r:.40}"
+    return f"{getattr(first, 'item', lambda: first)()!r:.40}"

@@ -12,7 +12,7 @@ from mlserver.types.arrays import flat, shaped
 from mlserver.types.base import construct
 from mlserver.types.data import TensorData
 from mlserver.types.dataplane import InferenceRequest, InferenceResponse, RequestInput, RequestOutput, ResponseOutput
-from mlserver.types.parameters import Parameters, lazy_parameters, values_of
+from mlserver.types.parameters import Parameters, lazy_parameters, seen, values_of
 from mlserver.types.tensors import Elements, OutputRequest, Tensor, TensorRequest, TensorResponse
 
 # What a BYTES tensor is made of; None is JSON's null.
@@ -74,8 +74,9 @@ def request_from_public(request: InferenceRequest, model: str, version: str | No
 def from_public(response: InferenceResponse, *, model: str, version: str | None) -> TensorResponse:
     """A model's answer for the way back, around the same arrays; `parameters.headers` move to `headers`.
 
-    `model` and `version` stand in where the answer names none. Raises ModelError that names the output whose data does
-    not fit its shape and datatype: that is the model's mistake, not its caller's.
+    Headers of a request that the model passed on without a look are none of its answer's. `model` and `version` stand
+    in where the answer names none. Raises ModelError that names the output whose data does not fit its shape and
+    datatype: that is the model's mistake, not its caller's.
     """
     if not isinstance(response, InferenceResponse):
         raise ModelError(f"predict of model {model!r} returned {type(response).__name__}, expected InferenceResponse")
@@ -83,7 +84,7 @@ def from_public(response: InferenceResponse, *, model: str, version: str | None)
         outputs = [_tensor(value, "output") for value in response.outputs]
     except MLServerError as error:
         raise ModelError(f"model {model!r}: {error}") from None
-    parameters, headers = _values(response.parameters)
+    parameters, headers = _values(response.parameters, unseen=False)
     return TensorResponse(
         response.model_name or model, response.model_version or version, outputs, response.id, parameters, headers
     )
@@ -117,15 +118,19 @@ def _tensor(value: RequestInput | ResponseOutput, role: str) -> Tensor:
     return Tensor(value.name, datatype, list(array.shape), array, parameters)
 
 
-def _values(parameters: Parameters | dict[str, Any] | None) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+def _values(
+    parameters: Parameters | dict[str, Any] | None, *, unseen: bool = True
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """Parameters but for the headers, and the headers; None for what is not set.
 
-    Assignment is not validated, so `parameters` may be a plain dict.
+    Without `unseen`, headers that a door received and nobody looked at do not count. Assignment is not validated, so
+    `parameters` may be a plain dict.
     """
     if not parameters:
         return None, None
     if isinstance(parameters, Parameters):
-        return values_of(parameters) or None, parameters.headers or None
+        headers = parameters.headers if unseen or seen(parameters) else None
+        return values_of(parameters) or None, headers or None
     values = dict(parameters)
     headers = values.pop("headers", None)
     return values or None, headers or None

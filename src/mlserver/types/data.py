@@ -1,6 +1,6 @@
 """The data of one tensor: a list for whoever looks at it as one, an array for everything else."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from mlserver.types.arrays import array_of, cast, shaped, text_array
 from mlserver.types.base import new, put_dict, put_fields_set
-from mlserver.types.tensors import Array, Elements
+from mlserver.types.tensors import DTYPES, Array, Elements
 
 # Kinds of dtype that stay arrays; strings and objects are BYTES, which is always a list.
 _NUMBERS = "biuf"
@@ -20,13 +20,22 @@ _NUMBERS = "biuf"
 
 def _held(value: Any) -> dict[str, Any]:
     """What an instance around `value` holds."""
+    if isinstance(value, list):
+        return {"root": value}
     if isinstance(value, TensorData):
         return dict(value.__dict__)
     if isinstance(value, np.ndarray):
         return {"_array": value} if value.dtype.kind in _NUMBERS else {"root": value.ravel().tolist()}
     if isinstance(value, np.generic):
         return {"root": value.item()}
-    return {"root": value}
+    if hasattr(value, "__array__"):
+        return _held(np.asarray(value))
+    return {"root": list(value) if _listlike(value) else value}
+
+
+def _listlike(value: Any) -> bool:
+    """Whether `value` is to be made a list: tuples, ranges, a parser's arrays."""
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
 
 
 def _listed(value: Any) -> Any:
@@ -97,6 +106,8 @@ class TensorData(RootModel[Any]):
         """
         array = self.array if writable else self.__dict__.get("_array")
         if array is not None:
+            if array.dtype == DTYPES.get(datatype) and array.shape == tuple(shape):
+                return array
             return shaped(cast(array, datatype), shape)
         if datatype == "BYTES":
             return text_array(self._view(), shape)

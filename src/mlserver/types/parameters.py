@@ -91,7 +91,12 @@ def values_of(parameters: Parameters) -> dict[str, Any]:
     return held | (parameters.__pydantic_extra__ or {})
 
 
+def seen(parameters: Parameters) -> bool:
+    """Whether `headers` are a dict, or None; False for a door's that nobody has looked at yet."""
+    return _UNSEEN not in parameters.__dict__
+
+
 def _look(parameters: Any) -> None:
     """Make the headers. Assignment is not validated, so what stands for parameters may be a plain dict."""
-    if isinstance(parameters, Parameters) and _UNSEEN in parameters.__dict__:
+    if isinstance(parameters, Parameters) and not seen(parameters):
         parameters.headers  # noqa: B018 - looking makes them

@@ -1,0 +1,3 @@
+from tests.settings.fixtures import here
+
+__all__ = ["here"]
