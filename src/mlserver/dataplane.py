@@ -4,17 +4,20 @@ It fills in what the protocol leaves to the server - the id, the model's name an
 happened. It knows no web, RPC, Kafka or metrics package.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 
 from mlserver.engine.isolate import Outcome, infer_members
-from mlserver.errors import MLServerError, ModelNotReady
+from mlserver.errors import MLServerError, ModelError, ModelNotReady
 from mlserver.events import Listener, RequestDone, tell
 from mlserver.registry import Registry, Served
 from mlserver.settings import Settings
 from mlserver.types import MetadataModelResponse, MetadataServerResponse
 from mlserver.types.tensors import TensorRequest, TensorResponse
 from mlserver.utils import generate_uuid
+
+logger = logging.getLogger("mlserver")
 
 
 class DataPlane:
@@ -39,6 +42,7 @@ class DataPlane:
             response = await served.answering().infer(request)
         except MLServerError as error:
             self._tell(RequestDone(served.name, served.version, time.perf_counter() - begun, error.kind))
+            _log_failure(served, request.id, error)
             raise
         self._tell(RequestDone(served.name, served.version, time.perf_counter() - begun, None))
         return _completed(response, served, request.id)
@@ -59,7 +63,10 @@ class DataPlane:
         for outcome in outcomes:
             if outcome.response is not None:
                 _completed(outcome.response, served, outcome.response.id)
-            failure = outcome.error.kind if outcome.error else None
+            failure = None
+            if outcome.error is not None:
+                failure = outcome.error.kind
+                _log_failure(served, None, outcome.error)
             self._tell(RequestDone(served.name, served.version, seconds, failure, outcome.members))
         return outcomes
 
@@ -100,6 +107,12 @@ class DataPlane:
 
     def _tell(self, event: RequestDone) -> None:
         tell(self._listeners, event)
+
+
+def _log_failure(served: Served, request_id: str | None, error: MLServerError) -> None:
+    """A model's own exception is logged with its traceback, which callers never see; other errors are callers'."""
+    if isinstance(error, ModelError):
+        logger.error("model %r failed on request %s: %s", served.name, request_id or "(stacked)", error, exc_info=error)
 
 
 def _completed(response: TensorResponse, served: Served, request_id: str | None) -> TensorResponse:

@@ -15,7 +15,7 @@ from mlserver.errors import ConfigurationError
 from mlserver.settings import Settings
 
 logger = logging.getLogger("mlserver")
-# The HTTP server's own: access log and complaints.
+# The HTTP server's complaints; what else it says, this server says itself.
 _web = logging.getLogger("uvicorn")
 
 # What would start a new line, move the cursor or hide text when a terminal or a log viewer shows it: C0 but the tab,
@@ -90,7 +90,6 @@ def configure_logging(settings: Settings) -> None:
         one.setLevel(level)
     if settings.debug:
         logger.setLevel(logging.DEBUG)
-        _web.setLevel(logging.INFO)  # its access log; below are the bytes of every request
     if settings.logging_settings:
         _apply(settings.logging_settings)
 

@@ -1,5 +1,4 @@
 import logging
-from collections.abc import Iterator
 from typing import Any, List  # noqa: UP035 - the old spelling has to work too
 
 import numpy as np
@@ -33,9 +32,9 @@ class Quiet(Loud):
 
 
 @pytest.fixture
-def loud(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[InputCodec]]:
+def loud(monkeypatch: pytest.MonkeyPatch) -> type[InputCodec]:
     monkeypatch.setattr(base._inputs, "_codecs", dict(base._inputs._codecs))
-    yield base.register_input_codec(Loud)
+    return base.register_input_codec(Loud)
 
 
 def test_public_names() -> None:

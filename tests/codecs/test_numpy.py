@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -25,6 +25,7 @@ def identical(found: Array, expected: Array) -> None:
     assert found.dtype == expected.dtype
 
 
+@settings(deadline=None)
 @given(NUMBERS)
 def test_arrays_come_back(array: Array) -> None:
     output = NumpyCodec.encode_output("y", array)
@@ -34,6 +35,7 @@ def test_arrays_come_back(array: Array) -> None:
     identical(NumpyRequestCodec.decode_request(NumpyRequestCodec.encode_request(array)), array)
 
 
+@settings(deadline=None)
 @given(NUMBERS)
 def test_arrays_come_back_through_the_engine(array: Array) -> None:
     request = to_public(request_from_public(NumpyRequestCodec.encode_request(array), "m", None))
@@ -43,18 +45,21 @@ def test_arrays_come_back_through_the_engine(array: Array) -> None:
     identical(response.outputs[0].data, array)
 
 
+@settings(deadline=None)
 @given(NUMBERS)
 def test_arrays_come_back_through_lists(array: Array) -> None:
     dumped = NumpyRequestCodec.encode_request(array).model_dump()
     identical(NumpyRequestCodec.decode_request(InferenceRequest.model_validate(dumped)), array)
 
 
+@settings(deadline=None)
 @given(NUMBERS.filter(lambda array: bool(np.isfinite(array).all())))
 def test_arrays_come_back_through_json(array: Array) -> None:
     text = NumpyRequestCodec.encode_response("m", array).model_dump_json()
     identical(NumpyRequestCodec.decode_response(InferenceResponse.model_validate_json(text)), array)
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_strings_come_back(array: Array) -> None:
     shape = inject_batch_dimension(list(array.shape))

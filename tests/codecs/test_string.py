@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlserver.codecs import StringCodec, StringRequestCodec
@@ -12,6 +12,7 @@ from mlserver.types import InferenceResponse, Parameters, RequestInput
 TEXTS = st.lists(st.text(st.characters(codec="utf-8"), max_size=10))
 
 
+@settings(deadline=None)
 @given(TEXTS, st.booleans())
 def test_strings_come_back(texts: list[str], use_bytes: bool) -> None:
     output = StringCodec.encode_output("y", texts, use_bytes=use_bytes)
@@ -25,6 +26,7 @@ def test_strings_come_back(texts: list[str], use_bytes: bool) -> None:
     assert StringCodec.decode_input(StringCodec.encode_input("x", texts, use_bytes=use_bytes)) == texts
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_strings_come_back_through_json(texts: list[str]) -> None:
     text = StringRequestCodec.encode_response("m", texts).model_dump_json()

@@ -30,7 +30,8 @@ def test_slips_of_the_finger(slip: tuple[str, str]) -> None:
     meant, typed = slip
     guess = nearest(typed, KNOWN)
     assert guess is not None
-    assert guess in (meant, typed)
+    # Either name of a setting that has two will do, and so will a slip that is a known key itself.
+    assert guess == typed or names_of(Settings)[guess] == names_of(Settings)[meant]
 
 
 @given(st.sampled_from(KNOWN), st.booleans())

@@ -144,7 +144,9 @@ def test_strings_stay_a_list(data: Any, shape: list[int], found: Any, found_shap
     assert (tensor.data, tensor.shape) == (found, found_shape)
 
 
-@pytest.mark.parametrize(("buffer", "elements"), [(b"abcdef", [b"abc", b"def"]), ("abcdef", None), (b"abcde", None)])
+@pytest.mark.parametrize(
+    ("buffer", "elements"), [(b"abcdef", [b"abc", b"def"]), ("abcdef", None), (b"abcde", None), (b"", None)]
+)
 def test_the_numpy_codecs_buffer_is_parted(buffer: Any, elements: list[bytes] | None) -> None:
     response = answer([buffer], [2, 1], "BYTES")
     response.outputs[0].parameters = Parameters(content_type="np")

@@ -58,13 +58,10 @@ class LocalRunner:
                 if inspect.isawaitable(answer):
                     answer = await answer
             return from_public(answer, model=model.name, version=model.version)
-        except MLServerError as error:
-            if isinstance(error, ModelError):
-                logger.exception("model %r failed on request %s", model.name, request.id)
+        except MLServerError:
             raise
         except (Exception, SystemExit) as error:
             # A runtime that calls sys.exit must not take the server along.
-            logger.exception("model %r failed on request %s", model.name, request.id)
             raise ModelError.of(error) from error
         finally:
             self._under_way -= 1

@@ -167,7 +167,7 @@ class Door:
         works = self._next(word)
         parts = split(response, [work.rows for work in works]) if len(works) > 1 else [response]
         for work, part in zip(works, parts, strict=True):
-            part.id = work.request_id if len(works) > 1 else part.id
+            part.id = part.id or work.request_id
             work.response = part
 
     def _failed(self, word: Failure) -> None:

@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from mlserver.dataplane import DataPlane
 from mlserver.engine.frames import (
@@ -74,6 +75,8 @@ class KafkaProcess:
         grace = max(0.0, grace_seconds - _EXIT_SECONDS)
         if self._link is not None:
             self._link.send_word(Drain(grace))
+        elif self._process is not None and self._process.returncode is None:
+            self._process.terminate()
         if self._process is not None:
             try:
                 await asyncio.wait_for(self._process.wait(), grace + _EXIT_SECONDS / 2)
@@ -102,7 +105,7 @@ class KafkaProcess:
             code = await self._run_once()
             if self._stopping:
                 return
-            self._on_started(Started(f"the Kafka door ended with code {code} before it had started"))
+            self._settle(f"the Kafka door ended with code {code} before it had started")
             if time.monotonic() - begun > _CALM_SECONDS:
                 pause = _FIRST_PAUSE_SECONDS
             logger.error("the Kafka door ended with code %s; started anew in %.1f s", code, pause)
@@ -118,9 +121,7 @@ class KafkaProcess:
         self._process = process
         loop = asyncio.get_running_loop()
         _, link = await loop.create_unix_connection(lambda: _Link(self._dataplane, self._on_started), sock=ours)
-        self._link = link
         link.send_word(Configure(self._settings.model_dump_json()))
-        self.models_changed()
         try:
             return await process.wait()
         finally:
@@ -130,20 +131,28 @@ class KafkaProcess:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
 
-    def _on_started(self, word: Started) -> None:
+    def _on_started(self, link: "_Link", word: Started) -> None:
+        """The door's first word; only then does it listen to others than its configuration."""
+        if word.refusal is None:
+            self._link = link
+            self.models_changed()
+        self._settle(word.refusal)
+
+    def _settle(self, refusal: str | None) -> None:
+        """Let `configured` return, or raise; later starts change nothing."""
         if self._started is None or self._started.done():
             return
-        if word.refusal is None:
+        if refusal is None:
             self._started.set_result(None)
         else:
             self._stopping = True
-            self._started.set_exception(ConfigurationError(word.refusal))
+            self._started.set_exception(ConfigurationError(refusal))
 
 
 class _Link(asyncio.Protocol):
     """Frames from the door, answered by the data plane."""
 
-    def __init__(self, dataplane: DataPlane, on_started: Callable[[Started], None]) -> None:
+    def __init__(self, dataplane: DataPlane, on_started: Callable[["_Link", Started], None]) -> None:
         self._dataplane = dataplane
         self._on_started = on_started
         self._assembler = Assembler()
@@ -152,8 +161,7 @@ class _Link(asyncio.Protocol):
         self._tasks: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its bases
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -185,7 +193,7 @@ class _Link(asyncio.Protocol):
             if isinstance(word, Call):
                 calls.append((word, parsed.request(word)))
             elif isinstance(word, Started):
-                self._on_started(word)
+                self._on_started(self, word)
             else:
                 raise ProtocolError(f"unexpected word {type(word).__name__}")
         answers = _Answers(len(calls), self._send)

@@ -5,7 +5,8 @@ import uuid
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, PrivateAttr, field_validator, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, field_validator, model_validator
+from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_settings import SettingsConfigDict
 
 from mlserver.settings.base import BaseSettings

@@ -104,15 +104,14 @@ def _with_nulls(data: Any, datatype: str) -> Array:
 
 
 def _large(data: Any, datatype: str) -> Array:
-    """Integers that numpy, left alone, rounds to floats: those that need 64 bits without a sign, beside smaller ones."""
+    """Integers that numpy, left alone, makes floats of: those that need all 64 bits, beside smaller ones."""
     items = np.array(data, dtype=object)
-    try:
-        result: Array = items.astype(DTYPES[datatype])
-    except (TypeError, ValueError, OverflowError) as error:
-        raise CodecError(f"expected numbers of {datatype}: {error}") from None
-    if not np.array_equal(result, items):
-        raise CodecError(f"expected numbers of {datatype}, found {_misfit(items, result)}")
-    return result
+    dtype = DTYPES[datatype]
+    bounds = np.iinfo(dtype)
+    wrong = next((item for item in items.flat if not bounds.min <= item <= bounds.max or int(item) != item), None)
+    if wrong is not None:
+        raise CodecError(f"expected numbers of {datatype}, found {wrong!r:.40}")
+    return items.astype(dtype)
 
 
 def _objects(items: list[Any]) -> Array:
@@ -137,4 +136,4 @@ def _kind(array: Array) -> str:
 
 def _misfit(array: Array, result: Array) -> str:
     first = array.ravel()[np.flatnonzero(array.ravel() != result.ravel())[0]]
-    return f"{getattr(first, 'item', lambda: first)()!r:.40}"
+    return f"{first.item()!r:.40}"

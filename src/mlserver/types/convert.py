@@ -155,7 +155,7 @@ def _split(buffer: Any, shape: list[int]) -> Elements:
     its shape says.
     """
     size = prod(shape)
-    if size < 2 or not isinstance(buffer, bytes) or len(buffer) % size:
+    if size < 2 or not buffer or not isinstance(buffer, bytes) or len(buffer) % size:
         return [buffer]
     width = len(buffer) // size
     return [buffer[start : start + width] for start in range(0, len(buffer), width)]
