@@ -29,6 +29,7 @@ PATIENCE_SECONDS = 60.0
 BROKER_PORT = 9092
 # Setting -> the port it has where that is free.
 PORTS = {"http_port": 8080, "grpc_port": 8081, "metrics_port": 8082}
+TOPICS = ("mlserver-input", "mlserver-output")
 HEADERS = [("mlserver-model", b"mnist-svm"), ("mlserver-version", b"v0.1.0")]
 EXPECTED_DIGIT = 8
 
@@ -73,11 +74,15 @@ def broker() -> Iterator[tuple[str, dict[str, Any]]]:
         say("Kafka: an in-memory stand-in, since a real broker cannot run here", missing)
         with MockBroker() as mock:
             # It does not answer kafka-python's question which protocol versions it speaks.
-            yield mock.bootstrap, {"bootstrap_servers": mock.bootstrap, "api_version": (2, 1)}
+            client = {"bootstrap_servers": mock.bootstrap, "api_version": (2, 1)}
+            with KafkaProducer(**client) as asking:
+                for topic in (*TOPICS, "mlserver-dead-letter"):
+                    asking.partitions_for(topic)  # a topic comes into being when it is asked for
+            yield mock.bootstrap, client
         return
     say("Kafka: starting Apache Kafka (Java and Maven are here; the first time Maven fetches it)")
     with Broker(BROKER_PORT if is_free(BROKER_PORT) else 0) as real:
-        create_topics(real.bootstrap, "mlserver-input", "mlserver-output")
+        create_topics(real.bootstrap, *TOPICS)
         yield real.bootstrap, {"bootstrap_servers": real.bootstrap}
 
 

@@ -66,10 +66,6 @@ def written(text: str | bytes) -> Path:
             "x.json: debug: expected true or false, got 7 (also wrong: http_port, grpc_port)",
         ),
         (
-            '{"model_repository_implementation": "nowhere.X"}',
-            "x.json: model_repository_implementation: Invalid python path: No module named 'nowhere'",
-        ),
-        (
             '{"host": [' + '"x", ' * 30 + "1]}",
             'x.json: host: expected a string, got ["x", "x", "x", "x", "x", "x", "x", "x", "x", "x", "x", "...',
         ),
@@ -79,6 +75,13 @@ def test_server_settings(text: str | bytes, line: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load_settings_file(written(text))
     assert str(caught.value) == line
+
+
+def test_repository_class_that_cannot_be_imported() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings_file(written('{"model_repository_implementation": "nowhere.X"}'))
+    # The words are pydantic's, and not the same in all of its versions.
+    assert str(caught.value).startswith("x.json: model_repository_implementation: Invalid python path: ")
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ class Frame:
 
     def call(self, number: int, request: TensorRequest, members: Sequence[int]) -> None:
         """A request for `members` neighbours."""
-        outputs = request.outputs and [(output.name, output.parameters) for output in request.outputs]
+        outputs = [(output.name, output.parameters) for output in request.outputs] if request.outputs else None
         headers = dict(request.headers()) if request.headers else None
         tensors = [self._tensor(tensor) for tensor in request.inputs]
         self._words.append(
@@ -131,7 +131,9 @@ class Frame:
         headers = dict(response.headers) if response.headers else None
         tensors = [self._tensor(tensor) for tensor in response.outputs]
         self._words.append(
-            Result(number, members, response.model, response.version, response.id, response.parameters, headers, tensors)
+            Result(
+                number, members, response.model, response.version, response.id, response.parameters, headers, tensors
+            )
         )
 
     def failure(self, number: int, members: int, error: MLServerError) -> None:
@@ -142,7 +144,7 @@ class Frame:
         data = tensor.data
         packed: Buffer
         if isinstance(data, np.ndarray):
-            packed = memoryview(np.ascontiguousarray(data)).cast("B") if data.size else b""
+            packed = np.ascontiguousarray(data).data.cast("B") if data.size else b""
         else:
             packed = _ENCODER.encode(data)
         self._buffers.append(packed)
@@ -224,7 +226,7 @@ class Parsed:
 
     def request(self, call: Call) -> TensorRequest:
         """The request of `call`. Words with tensors must be read in the order of the frame."""
-        outputs = call.outputs and [OutputRequest(name, parameters) for name, parameters in call.outputs]
+        outputs = [OutputRequest(name, parameters) for name, parameters in call.outputs] if call.outputs else None
         headers = call.headers
         inputs = [self._tensor(head) for head in call.tensors]
         return TensorRequest(
@@ -242,7 +244,9 @@ class Parsed:
         dtype = DTYPES.get(head.datatype)
         try:
             values = (
-                np.frombuffer(data, dtype).reshape(head.shape) if dtype else msgspec.msgpack.decode(data, type=list[Any])
+                np.frombuffer(data, dtype).reshape(head.shape)
+                if dtype
+                else msgspec.msgpack.decode(data, type=list[Any])
             )
         except (ValueError, msgspec.MsgspecError) as error:
             raise ProtocolError(f"tensor {head.name!r} does not fit its buffer: {error}") from error

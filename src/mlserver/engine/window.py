@@ -4,46 +4,69 @@ Nothing here waits, calls a model or knows who asked.
 """
 
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 
-from mlserver.types.tensors import Array, OutputRequest, Tensor, TensorRequest, TensorResponse
+from mlserver.types.tensors import Array, Tensor, TensorRequest, TensorResponse
 
 _pack = msgspec.msgpack.encode
 
 
-def batch_key(request: TensorRequest) -> Hashable | None:
+class _Input(Protocol):
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, Any] | None
+
+
+class _Output(Protocol):
+    name: str
+    parameters: dict[str, Any] | None
+
+
+class Described(Protocol):
+    """What a request says of itself; its tensors' data need not be decoded yet."""
+
+    @property
+    def inputs(self) -> Sequence[_Input]: ...
+
+    @property
+    def outputs(self) -> Sequence[_Output] | None: ...
+
+    @property
+    def parameters(self) -> dict[str, Any] | None: ...
+
+
+def batch_key(model: str, version: str | None, request: Described) -> Hashable | None:
     """Requests with equal keys may share one `predict` of a row-wise model; None means never.
 
     The key is (model, version, input names, dtypes, row shapes, requested outputs, parameters): whatever a model could
     tell apart. A request without a leading dimension, or whose inputs disagree in it, has no rows.
     """
-    if not request.inputs or not request.inputs[0].shape:
-        return None
-    rows = request.inputs[0].shape[0]
-    if rows == 0:
+    rows = row_count(request)
+    if rows < 1:
         return None
     inputs = []
     for tensor in request.inputs:
         if not tensor.shape or tensor.shape[0] != rows:
             return None
         inputs.append((tensor.name, tensor.datatype, tuple(tensor.shape[1:]), _packed(tensor.parameters)))
-    return (request.model, request.version, tuple(inputs), _outputs(request.outputs), _packed(request.parameters))
+    return (model, version, tuple(inputs), _outputs(request.outputs), _packed(request.parameters))
 
 
-def _outputs(outputs: list[OutputRequest] | None) -> Hashable:
-    return outputs and tuple((output.name, _packed(output.parameters)) for output in outputs)
+def _outputs(outputs: Sequence[_Output] | None) -> Hashable:
+    return tuple((output.name, _packed(output.parameters)) for output in outputs) if outputs else None
 
 
 def _packed(parameters: dict[str, Any] | None) -> bytes | None:
     return _pack(parameters) if parameters else None
 
 
-def row_count(request: TensorRequest) -> int:
-    """Rows of a request that has a batch key."""
-    return request.inputs[0].shape[0]
+def row_count(request: Described) -> int:
+    """The leading dimension of the first input; 0 where there is none."""
+    return request.inputs[0].shape[0] if request.inputs and request.inputs[0].shape else 0
 
 
 def merge(requests: Sequence[TensorRequest]) -> TensorRequest:

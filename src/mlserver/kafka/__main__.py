@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from mlserver.engine.frames import Configure, Drain, Frame, Models, ProtocolError, Started, Word
 from mlserver.kafka.config import consumer_config, producer_config

@@ -12,22 +12,21 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-
-from confluent_kafka import Message
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from mlserver.engine.frames import Failure, Frame, Models, Parsed, Result, Word, error_of
-from mlserver.engine.window import batch_key, merge, row_count, split
+from mlserver.engine.window import batch_key, merge, row_count
 from mlserver.errors import Kind, MLServerError
 from mlserver.kafka.link import Link
 from mlserver.kafka.reader import Batch
-from mlserver.kafka.records import Record, decode
-from mlserver.kafka.tracker import Lane
+from mlserver.kafka.records import Record, head_of, request_of
 from mlserver.kafka.writer import Writer
-from mlserver.types.tensors import TensorRequest, TensorResponse
-from mlserver.wire.json import JsonReader
+from mlserver.types.tensors import TensorRequest
+from mlserver.wire.json import JsonReader, RequestHead, member_bytes, output_requests, response_bytes
 
 logger = logging.getLogger("mlserver.kafka")
+
+_Stack = list[tuple[Record, RequestHead]]
 
 # Two frames at the scheduler: it predicts one while this thread decodes the next.
 _MAX_FRAMES = 2
@@ -38,29 +37,14 @@ _MAX_ROWS = 256
 _AGAIN_SECONDS = 0.2
 
 
-class _Work:
-    """One record on its way through."""
-
-    __slots__ = ("error", "lane", "record", "request_id", "response", "rows")
-
-    def __init__(self, lane: Lane, record: Record) -> None:
-        self.lane = lane
-        self.record = record
-        self.rows = 1
-        self.request_id: str | None = None
-        self.response: TensorResponse | None = None
-        self.error: MLServerError | None = None
-
-
 class _Call:
-    """Records that were sent to the scheduler together; `answered` of them have their answers."""
+    """Records that were sent to the scheduler together; the first `answered` of them have their answers."""
 
-    __slots__ = ("answered", "frame", "request", "works")
+    __slots__ = ("answered", "frame", "records")
 
-    def __init__(self, frame: int, works: Sequence[_Work], request: TensorRequest) -> None:
+    def __init__(self, frame: int, records: Sequence[Record]) -> None:
         self.frame = frame
-        self.works = works
-        self.request = request
+        self.records = records
         self.answered = 0
 
 
@@ -68,7 +52,12 @@ class Door:
     """The thread between the reader's queue and the scheduler's socket."""
 
     def __init__(
-        self, link: Link, wake: int, batches: queue.Queue[Batch], writer: Writer, on_words: Callable[[Iterable[Word]], None]
+        self,
+        link: Link,
+        wake: int,
+        batches: queue.Queue[Batch],
+        writer: Writer,
+        on_words: Callable[[Iterable[Word]], None],
     ) -> None:
         self._link = link
         self._wake = wake
@@ -77,10 +66,10 @@ class Door:
         self._on_words = on_words
         self._reader = JsonReader()
         self._row_wise: set[tuple[str, str | None]] = set()
-        self._window: deque[_Work] = deque()
+        self._window: deque[Record] = deque()
         self._calls: dict[int, _Call] = {}
         self._frames: dict[int, int] = {}  # frame -> its calls without a whole answer
-        self._again: deque[tuple[float, _Work]] = deque()
+        self._again: deque[tuple[float, Record]] = deque()
         self._numbers = 0
         self._stopping = threading.Event()
 
@@ -108,42 +97,60 @@ class Door:
                 batch = self._batches.get_nowait()
             except queue.Empty:
                 return
-            self._dispatch([(lane, _record(message)) for lane, message in batch if not lane.revoked])
+            self._dispatch([record for record in batch if not record.lane.revoked])
             self._write_answered()
 
-    def _dispatch(self, records: Iterable[tuple[Lane, Record]]) -> None:
+    def _dispatch(self, records: Sequence[Record]) -> None:
         """Decode, group and send; a record that does not decode has its error at once."""
-        stacks: dict[object, list[tuple[_Work, TensorRequest]]] = {}
-        for lane, record in records:
-            work = _Work(lane, record)
-            self._window.append(work)
+        self._window.extend(records)
+        stacks: dict[object, _Stack] = {}
+        for record in records:
             try:
-                request = decode(record, self._reader)
+                head = head_of(record, self._reader)
             except MLServerError as error:
-                work.error = error
+                record.error = error
                 continue
-            work.request_id = request.id
-            stackable = (request.model, request.version) in self._row_wise
-            key = batch_key(request) if stackable else None
+            key = None
+            if (record.model, record.version) in self._row_wise:
+                key = batch_key(record.model, record.version, head)
             if key is None:
-                stacks[work] = [(work, request)]
+                stacks[record] = [(record, head)]
             else:
-                work.rows = row_count(request)
-                stacks.setdefault(key, []).append((work, request))
-        self._send([piece for stack in stacks.values() for piece in _pieces(stack)])
+                record.rows = row_count(head)
+                stacks.setdefault(key, []).append((record, head))
+        calls = (self._call(piece) for stack in stacks.values() for piece in _pieces(stack))
+        self._send([call for call in calls if call is not None])
 
-    def _send(self, pieces: Sequence[Sequence[tuple[_Work, TensorRequest]]]) -> None:
-        if not pieces:
+    def _call(self, piece: "_Stack") -> tuple[list[Record], TensorRequest] | None:
+        """The records of a piece as one request; those whose data do not fit have their errors."""
+        first, head = piece[0]
+        if len(piece) > 1:
+            inputs = self._reader.stack([head for _, head in piece])
+            if inputs is not None:
+                request = TensorRequest(
+                    first.model, first.version, inputs, None, head.parameters, output_requests(head)
+                )
+                return [record for record, _ in piece], request
+        good: list[Record] = []
+        requests: list[TensorRequest] = []
+        for record, head in piece:
+            try:
+                requests.append(request_of(record, head, self._reader))
+                good.append(record)
+            except MLServerError as error:
+                record.error = error
+        return (good, merge(requests)) if good else None
+
+    def _send(self, calls: Sequence[tuple[Sequence[Record], TensorRequest]]) -> None:
+        if not calls:
             return
         frame = Frame()
         number = self._number()
-        for piece in pieces:
-            works = [work for work, _ in piece]
-            request = merge([request for _, request in piece])
+        for records, request in calls:
             call = self._number()
-            self._calls[call] = _Call(number, works, request)
-            frame.call(call, request, [work.rows for work in works])
-        self._frames[number] = len(pieces)
+            self._calls[call] = _Call(number, records)
+            frame.call(call, request, [record.rows for record in records])
+        self._frames[number] = len(calls)
         self._link.send(frame)
 
     def _number(self) -> int:
@@ -164,62 +171,71 @@ class Door:
 
     def _answered(self, word: Result, parsed: Parsed) -> None:
         response = parsed.response(word)
-        works = self._next(word)
-        parts = split(response, [work.rows for work in works]) if len(works) > 1 else [response]
-        for work, part in zip(works, parts, strict=True):
-            part.id = part.id or work.request_id
-            work.response = part
+        records = self._next(word)
+        try:
+            if len(records) == 1:
+                response.id = response.id or records[0].request_id
+                bodies = [response_bytes(response)]
+            else:
+                bodies = member_bytes(
+                    response, [record.rows for record in records], [record.request_id for record in records]
+                )
+        except MLServerError as error:
+            for record in records:
+                record.error = error
+            return
+        for record, body in zip(records, bodies, strict=True):
+            record.model, record.version = response.model, response.version
+            record.body = body
 
     def _failed(self, word: Failure) -> None:
         error = error_of(word)
         due = time.monotonic() + _AGAIN_SECONDS
-        for work in self._next(word):
+        for record in self._next(word):
             if error.kind is Kind.UNAVAILABLE:
-                self._again.append((due, work))
+                self._again.append((due, record))
             else:
-                work.error = error
+                record.error = error
 
-    def _next(self, word: Result | Failure) -> Sequence[_Work]:
+    def _next(self, word: Result | Failure) -> Sequence[Record]:
         """The records of the call that this word answers."""
         call = self._calls[word.number]
-        works = call.works[call.answered : call.answered + word.members]
+        records = call.records[call.answered : call.answered + word.members]
         call.answered += word.members
-        if call.answered == len(call.works):
+        if call.answered == len(call.records):
             del self._calls[word.number]
             self._frames[call.frame] -= 1
             if not self._frames[call.frame]:
                 del self._frames[call.frame]
-        return works
+        return records
 
     def _send_again(self) -> None:
         """Records that no model was ready for; the ones behind them wait, so that order is kept."""
         now = time.monotonic()
         while self._again and self._again[0][0] <= now and not self._stopping.is_set():
-            work = self._again.popleft()[1]
-            if work.lane.revoked:
-                self._window.remove(work)
+            record = self._again.popleft()[1]
+            if record.lane.revoked:
+                self._window.remove(record)
                 continue
-            request = decode(work.record, self._reader)
-            request.id = work.request_id
-            work.rows = 1
-            self._send([[(work, request)]])
+            record.rows = 1
+            self._send([([record], request_of(record, head_of(record, self._reader), self._reader))])
 
     def _write_answered(self) -> None:
         window = self._window
         while window:
-            work = window[0]
-            if work.error is not None:
-                self._writer.failure(work.lane, work.record, work.error, work.request_id)
-            elif work.response is not None:
-                self._writer.result(work.lane, work.record, work.response)
+            record = window[0]
+            if record.error is not None:
+                self._writer.failure(record, record.error)
+            elif record.body is not None:
+                self._writer.result(record)
             else:
                 return
             window.popleft()
 
 
-def _pieces(stack: list[tuple[_Work, TensorRequest]]) -> Iterable[list[tuple[_Work, TensorRequest]]]:
+def _pieces(stack: "_Stack") -> Iterator["_Stack"]:
     """Cut a stack so that no piece has more rows than one predict should; a record is never cut."""
-    piece: list[tuple[_Work, TensorRequest]] = []
+    piece: _Stack = []
     rows = 0
     for entry in stack:
         if piece and rows + entry[0].rows > _MAX_ROWS:
@@ -228,21 +244,3 @@ def _pieces(stack: list[tuple[_Work, TensorRequest]]) -> Iterable[list[tuple[_Wo
         piece.append(entry)
         rows += entry[0].rows
     yield piece
-
-
-def _record(message: Message) -> Record:
-    return Record(
-        message.topic() or "",
-        message.partition() or 0,
-        message.offset() or 0,
-        _bytes(message.key()),
-        _bytes(message.value()),
-        message.headers(),  # type: ignore[arg-type]
-        message.timestamp()[1],
-    )
-
-
-def _bytes(value: str | bytes | None) -> bytes | None:
-    return value.encode() if isinstance(value, str) else value
-
-

@@ -12,13 +12,14 @@ from typing import Any
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from mlserver.kafka.records import Record
 from mlserver.kafka.tracker import Lane
 from mlserver.kafka.writer import Writer
 from mlserver.settings import Settings
 
 logger = logging.getLogger("mlserver.kafka")
 
-Batch = list[tuple[Lane, Message]]
+Batch = list[Record]
 
 # One poll: enough to stack well, little enough that answers come soon and an idle thread gets work early.
 MAX_POLL_RECORDS = 512
@@ -76,13 +77,9 @@ class Reader:
     def _account(self, timeout_seconds: float = 0) -> None:
         """Delivery reports to lanes."""
         self._writer.serve(timeout_seconds)
-        acknowledged = self._writer.acknowledged
-        while acknowledged:
-            terminal = acknowledged.popleft()
-            terminal.expected -= 1
-            if not terminal.expected:
-                terminal.lane.done(terminal.record.offset)
-                self._done += 1
+        for record in self._writer.finished():
+            record.lane.done(record.offset)
+            self._done += 1
 
     def _room(self) -> int:
         """How many records may be read now; bytes are judged by the largest record seen lately."""
@@ -116,9 +113,12 @@ class Reader:
             key = message.key()
             if key:
                 size += len(key)
-            lane.read(message.offset() or 0, size)
+            offset = message.offset() or 0
+            lane.read(offset, size)
             largest = max(largest, size)
-            batch.append((lane, message))
+            batch.append(
+                Record(lane, offset, _bytes(key), _bytes(message.value()), message.headers(), message.timestamp()[1])  # type: ignore[arg-type]
+            )
         self._largest = max(largest, self._largest * 7 // 8, 256)
         return batch
 
@@ -265,6 +265,11 @@ class Reader:
         self._commit(list(self._lanes.values()), wait=True)
         self._lanes.clear()
         self._consumer.close()
+
+
+def _bytes(value: str | bytes | None) -> bytes | None:
+    """What the client's types allow to be text, and never is for a consumer."""
+    return value.encode() if isinstance(value, str) else value
 
 
 def _named(partitions: Sequence[TopicPartition]) -> str:

@@ -5,14 +5,15 @@ repeated one wins.
 """
 
 import hashlib
-from collections.abc import Sequence
 
 from mlserver.errors import InferenceError, Kind, MLServerError
-from mlserver.types.tensors import TensorRequest, TensorResponse
+from mlserver.kafka.tracker import Lane
+from mlserver.types.tensors import TensorRequest
 from mlserver.utils import generate_uuid
-from mlserver.wire.json import JsonReader, error_bytes, response_bytes
+from mlserver.wire.json import JsonReader, RequestHead, error_bytes
 
-Headers = list[tuple[str, bytes | None]]
+Value = str | bytes | None
+Headers = list[tuple[str, Value]]
 
 MODEL, VERSION, METHOD = "mlserver-model", "mlserver-version", "mlserver-method"
 STATUS, SOURCE, REQUEST_ID = "mlserver-status", "mlserver-source", "mlserver-request-id"
@@ -24,35 +25,61 @@ _MAX_MESSAGE_BYTES = 1024
 
 
 class Record:
-    """One record as it was read. `value` and `key` are None where the record has none; `timestamp` in Unix ms."""
+    """One record on its way through: as it was read, and what became of it.
 
-    __slots__ = ("_seen", "headers", "key", "offset", "partition", "timestamp", "topic", "value")
+    `value` and `key` are None where the record has none; `timestamp` is in Unix ms. In the end it has either a `body`,
+    the answer's value, with the name and version of the model that gave it, or an `error`.
+    """
+
+    __slots__ = (
+        "_seen",
+        "body",
+        "error",
+        "headers",
+        "key",
+        "lane",
+        "model",
+        "offset",
+        "partition",
+        "request_id",
+        "rows",
+        "timestamp",
+        "topic",
+        "value",
+        "version",
+    )
 
     def __init__(
         self,
-        topic: str,
-        partition: int,
+        lane: Lane,
         offset: int,
         key: bytes | None,
         value: bytes | None,
-        headers: Headers | None,
+        headers: Headers | None = None,
         timestamp: int = 0,
     ) -> None:
-        self.topic = topic
-        self.partition = partition
+        self.lane = lane
+        self.topic = lane.topic
+        self.partition = lane.partition
         self.offset = offset
         self.key = key
         self.value = value
         self.headers = headers or []
         self.timestamp = timestamp
-        self._seen: dict[str, tuple[str, bytes | None]] | None = None
+        self.model = ""
+        self.version: str | None = None
+        self.request_id = ""
+        self.rows = 1
+        self.body: bytes | None = None
+        self.error: MLServerError | None = None
+        self._seen: dict[str, tuple[str, Value]] | None = None
 
     @property
     def source(self) -> str:
         """topic/partition/offset: what a reader drops repeats by."""
         return f"{self.topic}/{self.partition}/{self.offset}"
 
-    def seen(self) -> dict[str, tuple[str, bytes | None]]:
+    def seen(self) -> dict[str, tuple[str, Value]]:
         """The headers this server reads: lower-cased name -> name as written and value."""
         if self._seen is None:
             self._seen = {}
@@ -67,30 +94,40 @@ class Record:
         found = self.seen().get(name)
         if found is None:
             return None
-        if found[1] is None:
+        value = found[1]
+        if value is None:
             raise InferenceError(f"header {name} is null, expected text")
         try:
-            return found[1].decode()
+            return value if isinstance(value, str) else value.decode()
         except UnicodeDecodeError:
             raise InferenceError(f"header {name} is not UTF-8") from None
 
 
-def decode(record: Record, reader: JsonReader) -> TensorRequest:
-    """The request in a record. Raises MLServerError that says what was expected."""
+def head_of(record: Record, reader: JsonReader) -> RequestHead:
+    """The request in a record, its data not yet decoded; the record then knows its model, version and request id.
+
+    Raises MLServerError that says what was expected.
+    """
     model = record.text(MODEL)
     if not model:
         raise InferenceError(f"the record has no header {MODEL}, which names the model")
     method = record.text(METHOD)
     if method not in (None, "infer"):
         raise InferenceError(f"header {METHOD} is {method[:64]!r}, expected 'infer'")
-    version = record.text(VERSION) or None
+    record.model, record.version = model, record.text(VERSION) or None
     if record.value is None:
         raise InferenceError("the record has a null value (a tombstone), expected an inference request")
     if not record.value:
         raise InferenceError("the record has an empty value, expected an inference request")
-    request = reader.request(record.value, model, version)
-    if request.id is None:
-        request.id = _id_from_key(record.key) or generate_uuid()
+    head = reader.head(record.value)
+    record.request_id = head.id or _id_from_key(record.key) or generate_uuid()
+    return head
+
+
+def request_of(record: Record, head: RequestHead, reader: JsonReader) -> TensorRequest:
+    """The request in a record, whole. Raises InferenceError."""
+    request = reader.of_head(head, record.model, record.version)
+    request.id = record.request_id
     if record.headers:
         request.headers = lambda: _as_text(record.headers)
     return request
@@ -105,7 +142,10 @@ def _id_from_key(key: bytes | None) -> str | None:
 
 def _as_text(headers: Headers) -> dict[str, str]:
     """What a model may look at: header names lower-cased, values as far as they are text."""
-    return {name.lower(): (value or b"").decode(errors="replace") for name, value in headers}
+    return {
+        name.lower(): value if isinstance(value, str) else (value or b"").decode(errors="replace")
+        for name, value in headers
+    }
 
 
 def _echoed(record: Record) -> Headers:
@@ -113,37 +153,32 @@ def _echoed(record: Record) -> Headers:
     return [seen[name] for name in _ECHOED if name in seen]
 
 
-def answer(record: Record, response: TensorResponse) -> tuple[bytes, Headers]:
-    """Value and headers of a result. Raises ModelError where JSON cannot carry it."""
-    value = response_bytes(response)
-    headers: Headers = [(MODEL, response.model.encode())]
-    if response.version:
-        headers.append((VERSION, response.version.encode()))
-    headers += [
-        (STATUS, b"ok"),
-        (SOURCE, record.source.encode()),
-        (REQUEST_ID, (response.id or "").encode(errors="replace")),
-    ]
-    if len(record.headers) > 1:
-        headers += _echoed(record)
-    return value, headers
+def answer_headers(record: Record) -> Headers:
+    """The headers of a result."""
+    headers: Headers = [(MODEL, record.model.encode())]
+    if record.version:
+        headers.append((VERSION, record.version.encode()))
+    headers.append((STATUS, b"ok"))
+    headers.append((SOURCE, record.source.encode()))
+    headers.append((REQUEST_ID, record.request_id.encode()))
+    return headers + _echoed(record) if len(record.headers) > 1 else headers
 
 
-def error_answer(record: Record, error: MLServerError, request_id: str | None) -> tuple[bytes, Headers]:
+def error_answer(record: Record, error: MLServerError) -> tuple[bytes, Headers]:
     """Value and headers of the answer to a record that cannot be served."""
     seen = record.seen()
     headers: Headers = [seen[name] for name in (MODEL, VERSION) if name in seen]
     headers += [(STATUS, b"error"), (SOURCE, record.source.encode())]
-    request_id = request_id or _id_from_key(record.key)
+    request_id = record.request_id or _id_from_key(record.key)
     if request_id:
-        headers.append((REQUEST_ID, request_id.encode(errors="replace")))
+        headers.append((REQUEST_ID, request_id.encode()))
     return error_bytes(str(error)), headers + _echoed(record)
 
 
 def dead_letter_headers(record: Record, error: MLServerError, server: str, attempts: int = 1) -> Headers:
     """The record's own headers, byte for byte, followed by ours."""
     model = record.seen().get(MODEL, ("", None))[1] or b""
-    ours: Sequence[tuple[str, bytes]] = (
+    ours: Headers = [
         ("error", error.kind.value.encode()),
         ("message", _cut(str(error))),
         ("attempts", str(attempts).encode()),
@@ -151,7 +186,7 @@ def dead_letter_headers(record: Record, error: MLServerError, server: str, attem
         ("timestamp", str(record.timestamp).encode()),
         ("model", model),
         ("server", server.encode()),
-    )
+    ]
     return [*record.headers, *((_DEAD + name, value) for name, value in ours)]
 
 

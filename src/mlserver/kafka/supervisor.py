@@ -81,7 +81,9 @@ class KafkaProcess:
             try:
                 await asyncio.wait_for(self._process.wait(), grace + _EXIT_SECONDS / 2)
             except TimeoutError:
-                logger.error("the Kafka door did not end within its grace: killed; what it had not committed is read again")
+                logger.error(
+                    "the Kafka door did not end within its grace: killed; what it had not committed is read again"
+                )
                 self._process.kill()
         if self._task is not None:
             self._task.cancel()
@@ -100,7 +102,7 @@ class KafkaProcess:
 
     async def _keep_alive(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
-        while not self._stopping:
+        while True:
             begun = time.monotonic()
             code = await self._run_once()
             if self._stopping:

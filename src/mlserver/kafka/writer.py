@@ -7,7 +7,7 @@ arrive in either: all they do is append to queues.
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -16,54 +16,48 @@ from mlserver.errors import MLServerError
 from mlserver.kafka.records import (
     Headers,
     Record,
-    answer,
+    answer_headers,
     dead_letter_headers,
     error_answer,
     too_large,
     truncated,
 )
-from mlserver.kafka.tracker import Lane
 from mlserver.settings import Settings
-from mlserver.types.tensors import TensorResponse
 
 logger = logging.getLogger("mlserver.kafka")
 
 _ANY_PARTITION = -1
+_RESULT, _ERROR, _DEAD = "result", "error answer", "dead letter"
 # Between tries at a topic that refuses or is missing: often enough to go on soon, seldom enough not to be load.
 _RETRY_SECONDS = 1.0
 _REFRESH_SECONDS = 60.0
 _METADATA_TIMEOUT_SECONDS = 5.0
 
 
-class Terminal:
-    """The records that end one record's story: an answer; or an error answer and a dead letter."""
-
-    __slots__ = ("expected", "lane", "record")
-
-    def __init__(self, lane: Lane, record: Record, expected: int) -> None:
-        self.lane = lane
-        self.record = record
-        self.expected = expected
-
-
 class _Letter:
-    """One record on its way to the broker, with what it takes to send it again."""
+    """One record on its way to the broker, with what it takes to send it again.
 
-    __slots__ = ("headers", "partition", "replace", "terminal", "topic", "value", "writer")
+    `part` says which of the terminal records it is. A result stands alone; an error answer and its dead letter are
+    two, and the source is done when both have arrived.
+    """
 
-    def __init__(self, writer: "Writer", terminal: Terminal, topic: str, value: bytes | None, headers: Headers) -> None:
+    __slots__ = ("headers", "part", "partition", "record", "topic", "value", "writer")
+
+    def __init__(
+        self, writer: "Writer", part: str, record: Record, topic: str, value: bytes | None, headers: Headers
+    ) -> None:
         self.writer = writer
-        self.terminal = terminal
+        self.part = part
+        self.record = record
         self.topic = topic
         self.value = value
         self.headers = headers
         self.partition = _ANY_PARTITION
-        self.replace: Callable[[], None] | None = None  # what to do instead, where the topic refuses the size
 
     def delivered(self, error: KafkaError | None, message: Any) -> None:
-        """librdkafka's delivery report."""
+        """librdkafka's delivery report; comes in whichever thread polls."""
         if error is None:
-            self.writer.acknowledged.append(self.terminal)
+            self.writer.acknowledged.append(self)
         else:
             self.writer.refused.append((self, error))
 
@@ -74,53 +68,55 @@ class Writer:
     def __init__(self, settings: Settings, config: dict[str, Any]) -> None:
         """Raises KafkaException with librdkafka's own message where `config` is wrong."""
         self._settings = settings
+        self._output_topic = settings.kafka_topic_output
         self._error_topic = settings.kafka_topic_error or settings.kafka_topic_output
         self.fatal: str | None = None
         """Why this producer can never be used again, where that is so."""
-        self.acknowledged: deque[Terminal] = deque()
+        self.acknowledged: deque[_Letter] = deque()
         self.refused: deque[tuple[_Letter, KafkaError]] = deque()
+        self._outstanding: dict[Record, int] = {}
         self._again: deque[tuple[float, _Letter]] = deque()
         self._partitions: dict[str, int] = {}
         self._refreshed = -_REFRESH_SECONDS
         self.client = Producer(config | {"error_cb": self._on_error}, logger=logger)
 
-    def result(self, lane: Lane, record: Record, response: TensorResponse) -> None:
-        """Produce the answer to `record`, or its error where the answer cannot be written."""
-        try:
-            value, headers = answer(record, response)
-        except MLServerError as error:
-            self.failure(lane, record, error, response.id)
-            return
-        letter = _Letter(self, Terminal(lane, record, 1), self._settings.kafka_topic_output, value, headers)
-        letter.replace = lambda: self.failure(lane, record, too_large(len(value)), response.id)
-        self._to_source_partition(letter, record)
+    def result(self, record: Record) -> None:
+        """Produce the body of `record`."""
+        letter = _Letter(self, _RESULT, record, self._output_topic, record.body, answer_headers(record))
+        self._to_source_partition(letter)
         self._produce(letter)
 
-    def failure(self, lane: Lane, record: Record, error: MLServerError, request_id: str | None) -> None:
+    def failure(self, record: Record, error: MLServerError) -> None:
         """Produce the error answer to `record` and its dead letter, which keeps key, value and headers as they were."""
         logger.warning("record %s: %s", record.source, error)
-        terminal = Terminal(lane, record, 2)
-        reply = _Letter(self, terminal, self._error_topic, *error_answer(record, error, request_id))
-        self._to_source_partition(reply, record)
+        reply = _Letter(self, _ERROR, record, self._error_topic, *error_answer(record, error))
+        self._to_source_partition(reply)
         headers = dead_letter_headers(record, error, self._settings.server_name)
-        dead = _Letter(self, terminal, self._settings.kafka_topic_dead_letter, record.value, headers)
-
-        def shortened() -> None:
-            stub = _Letter(self, terminal, dead.topic, None, headers + truncated(record.value))
-            self._produce(stub)
-
-        dead.replace = shortened
+        self._outstanding[record] = 2
         self._produce(reply)
-        self._produce(dead)
+        self._produce(_Letter(self, _DEAD, record, self._settings.kafka_topic_dead_letter, record.value, headers))
 
-    def _to_source_partition(self, letter: _Letter, record: Record) -> None:
+    def finished(self) -> Iterator[Record]:
+        """The records whose terminal records have all arrived since the last call."""
+        acknowledged, outstanding = self.acknowledged, self._outstanding
+        while acknowledged:
+            letter = acknowledged.popleft()
+            record = letter.record
+            if letter.part is not _RESULT:
+                outstanding[record] -= 1
+                if outstanding[record]:
+                    continue
+                del outstanding[record]
+            yield record
+
+    def _to_source_partition(self, letter: _Letter) -> None:
         """Keep the source's partition where both topics have as many, so that their order is the same too."""
         count = self._partitions.get(letter.topic)
-        if count and count == self._partitions.get(record.topic):
-            letter.partition = record.partition
+        if count and count == self._partitions.get(letter.record.topic):
+            letter.partition = letter.record.partition
 
     def _produce(self, letter: _Letter) -> None:
-        key = letter.terminal.record.key
+        key = letter.record.key
         while True:
             try:
                 self.client.produce(
@@ -149,15 +145,23 @@ class Writer:
 
     def _refusal(self, letter: _Letter, error: KafkaError) -> None:
         code = error.code()
-        if code == KafkaError.MSG_SIZE_TOO_LARGE and letter.replace is not None:
-            letter.replace()
+        record = letter.record
+        if code == KafkaError.MSG_SIZE_TOO_LARGE and letter.part is _RESULT:
+            self.failure(record, too_large(len(letter.value or b"")))
+            return
+        if code == KafkaError.MSG_SIZE_TOO_LARGE and letter.part is _DEAD and letter.value is not None:
+            letter.headers = letter.headers + truncated(letter.value)
+            letter.value = None
+            self._produce(letter)
             return
         if code == KafkaError._UNKNOWN_PARTITION:
             letter.partition = _ANY_PARTITION
             self._refreshed = -_REFRESH_SECONDS
         else:
             # Nothing is dropped, and no offset is committed past it: the topic may come back.
-            logger.error("topic %s does not take record %s: %s", letter.topic, letter.terminal.record.source, error)
+            logger.error(
+                "topic %s does not take the %s of record %s: %s", letter.topic, letter.part, record.source, error
+            )
         self._again.append((time.monotonic() + _RETRY_SECONDS, letter))
 
     def refresh_partitions(self, input_topic: str) -> None:

@@ -20,13 +20,13 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from mlserver.events import Event, HttpDone, HttpStarted, RequestDone
 
 _APP = "mlserver"
 # The library's own, in seconds, which the dashboards' quantiles are made from.
 _BOUNDS = Histogram.DEFAULT_BUCKETS
+_BOUND_NAMES = [*map(str, _BOUNDS[:-1]), "+Inf"]
 
 
 class PrometheusListener:
@@ -131,7 +131,7 @@ class _Http(Collector):
             values = (method, path, str(status), _APP)
             below = list(accumulate(route.buckets))
             requests.add_metric(values, below[-1])
-            buckets = [(floatToGoString(bound), count) for bound, count in zip(_BOUNDS, below, strict=True)]
+            buckets = [(_BOUND_NAMES[number], count) for number, count in enumerate(below)]
             seconds.add_metric(values, buckets, route.seconds)
         in_progress = GaugeMetricFamily(
             f"{self._prefix}_requests_in_progress", "HTTP requests open", labels=("method", "app_name")

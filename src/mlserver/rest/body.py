@@ -1,56 +1,22 @@
-"""Reading a request's body: never more than the limit is held, before or after inflation."""
+"""Content-Encoding of request bodies: never more than the limit is held, before or after inflation."""
 
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
 
 from mlserver.errors import InferenceError, PayloadTooLarge, UnsupportedEncoding
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-RawHeaders = Iterable[tuple[bytes, bytes]]
 
 _GZIP = 16 + zlib.MAX_WBITS
 
 
-class ClientGone(Exception):
-    """The caller closed the connection before its request was complete."""
+def decoded_body(body: bytes, encoding: bytes, limit: int) -> bytes:
+    """The body without its Content-Encoding; `limit` is in bytes, of the result.
 
-
-async def read_body(headers: RawHeaders, receive: Receive, limit: int) -> bytes:
-    """The whole body, inflated where `Content-Encoding` says so; `limit` is in bytes and holds for both forms.
-
-    Raises PayloadTooLarge, UnsupportedEncoding, InferenceError (broken gzip) or ClientGone.
+    Raises PayloadTooLarge, UnsupportedEncoding, InferenceError (broken gzip).
     """
-    encoding = b""
-    for name, value in headers:
-        if name == b"content-encoding":
-            encoding = value.strip().lower()
-        elif name == b"content-length" and value.isdigit() and int(value) > limit:
-            raise PayloadTooLarge(limit)
-    if encoding not in (b"", b"identity", b"gzip"):
-        raise UnsupportedEncoding(encoding.decode("latin-1"))
-    body = await _received(receive, limit)
-    return inflated(body, limit) if encoding == b"gzip" else body
-
-
-async def _received(receive: Receive, limit: int) -> bytes:
-    message = await receive()
-    if not message.get("more_body") and message["type"] == "http.request":
-        whole: bytes = message.get("body", b"")
-        if len(whole) > limit:
-            raise PayloadTooLarge(limit)
-        return whole
-    body = bytearray()
-    while True:
-        if message["type"] != "http.request":
-            raise ClientGone
-        body += message.get("body", b"")
-        if len(body) > limit:
-            raise PayloadTooLarge(limit)
-        if not message.get("more_body"):
-            return bytes(body)
-        message = await receive()
+    if encoding == b"gzip":
+        return inflated(body, limit)
+    if encoding in (b"", b"identity"):
+        return body
+    raise UnsupportedEncoding(encoding.decode("latin-1"))
 
 
 def inflated(body: bytes, limit: int) -> bytes:

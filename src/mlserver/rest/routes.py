@@ -1,6 +1,5 @@
 """Health and metadata: the routes that are called seldom enough for a framework."""
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -14,12 +13,10 @@ from starlette.routing import Route
 from mlserver.dataplane import DataPlane
 from mlserver.errors import Kind, MLServerError
 from mlserver.events import HttpDone, HttpStarted, Listener, tell
+from mlserver.rest.asgi import App
 from mlserver.rest.errors import INTERNAL_ERROR, STATUS, status_of
 from mlserver.wire.json import encoded, error_bytes
 
-logger = logging.getLogger("mlserver.rest")
-
-App = Callable[[Any, Any, Any], Awaitable[None]]
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -29,12 +26,12 @@ def make_routes(dataplane: DataPlane, listeners: Sequence[Listener] = ()) -> App
     routes = [
         Route("/v2/health/live", handlers.live),
         Route("/v2/health/ready", handlers.ready),
-        *_twice("/v2", _counted(handlers.server_metadata, "/v2", listeners)),
+        Route("/v2", _counted(handlers.server_metadata, "/v2", listeners)),
     ]
     for prefix in ("/v2/models/{model_name}", "/v2/models/{model_name}/versions/{model_version}"):
         routes.append(Route(f"{prefix}/ready", _answering(handlers.model_ready)))
-        routes += _twice(prefix, _counted(_answering(handlers.model_metadata), prefix, listeners))
-        # Only a wrong verb comes here: the application answers POST before any framework.
+        routes.append(Route(prefix, _counted(_answering(handlers.model_metadata), prefix, listeners)))
+        # Only a wrong verb comes here: POST is answered before any framework.
         routes.append(Route(f"{prefix}/infer", handlers.not_reached, methods=["POST"]))
     app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed})
     app.router.redirect_slashes = False
@@ -100,22 +97,17 @@ def _counted(handler: Handler, template: str, listeners: Sequence[Listener]) -> 
     return counted
 
 
-def _twice(path: str, handler: Handler) -> list[Route]:
-    """With and without a slash at the end, without a redirect: clients ask for both."""
-    return [Route(path, handler), Route(f"{path}/", handler)]
-
-
 async def _refused(request: Request, error: Exception) -> Response:
     """An unknown route or a wrong verb."""
-    assert isinstance(error, HTTPException)
+    if not isinstance(error, HTTPException):
+        raise error
     response = _error(error.status_code, f"{error.detail}: {request.method} {request.url.path[:256]}")
     response.headers.update(error.headers or {})
     return response
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    """A defect of ours: the log has the traceback, the caller a word."""
-    logger.error("unexpected failure while answering %s", request.url.path[:256], exc_info=error)
+    """A defect of ours: the caller gets a word. Starlette raises the error again, and who ran it logs the traceback."""
     return _error(STATUS[Kind.MODEL], INTERNAL_ERROR)
 
 

@@ -1,15 +1,24 @@
-"""HTTP servers on sockets that are already bound. Uvicorn keeps connections, parsing and their end."""
+"""HTTP servers on sockets that are already bound. Uvicorn accepts connections and ends them; what is said on them is
+`HttpProtocol`'s.
+"""
 
 import asyncio
 import contextlib
 import errno
+import functools
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import cast
 
 import uvicorn
 
 from mlserver.errors import ConfigurationError
+from mlserver.rest.app import RestApp
+from mlserver.rest.asgi import App
+from mlserver.rest.protocol import HttpProtocol, Site
+
+# Applications besides REST - the metrics - answer GET. Nobody sends them a body on purpose.
+_OTHER_BODY_BYTES = 64 * 1024
 
 
 def bind(host: str, port: int, setting: str) -> socket.socket:
@@ -32,17 +41,23 @@ def bind(host: str, port: int, setting: str) -> socket.socket:
 
 
 class HttpServer:
-    """One application on one socket, on the running loop."""
+    """One application on one socket, on the running loop: `RestApp`, or any ASGI application that only answers GET.
 
-    def __init__(self, app: Any, sock: socket.socket, *, access_log: bool, grace_seconds: float) -> None:
+    `access_log`: one INFO line per request on the logger `mlserver.rest`. `grace_seconds` is how long `stop` waits for
+    requests under way.
+    """
+
+    def __init__(self, app: RestApp | App, sock: socket.socket, *, access_log: bool, grace_seconds: float) -> None:
+        protocol = functools.partial(HttpProtocol, _site(app, access_log))
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=cast("type[asyncio.Protocol]", protocol),
+            interface="asgi3",
             ws="none",
             lifespan="off",
             log_config=None,
-            access_log=access_log,
-            server_header=False,
+            access_log=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=max(1, int(grace_seconds)),
         )
         self._server = _Server(config)
@@ -66,6 +81,12 @@ class HttpServer:
             self._socket.close()
         else:
             await self._task
+
+
+def _site(app: RestApp | App, access_log: bool) -> Site:
+    if isinstance(app, RestApp):
+        return Site(app, app.infer, max_body_bytes=app.max_body_bytes, access_log=access_log)
+    return Site(app, None, max_body_bytes=_OTHER_BODY_BYTES, access_log=access_log)
 
 
 class _Server(uvicorn.Server):

@@ -95,7 +95,7 @@ class TensorRequest:
         model: str,
         version: str | None,
         inputs: list[Tensor],
-        id: str | None = None,  # noqa: A002 - the protocol's word
+        id: str | None = None,
         parameters: dict[str, Any] | None = None,
         outputs: list[OutputRequest] | None = None,
         headers: Callable[[], Mapping[str, str]] | None = None,
@@ -122,7 +122,7 @@ class TensorResponse:
         model: str,
         version: str | None,
         outputs: list[Tensor],
-        id: str | None = None,  # noqa: A002 - the protocol's word
+        id: str | None = None,
         parameters: dict[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:

@@ -3,7 +3,7 @@
 Slower by design: it is what finds out *which* element is wrong and says so.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -32,7 +32,7 @@ def array_of(text: bytes, datatype: str, at: str) -> Array:
     dtype = DTYPES[datatype]
     items = list(_flat(_decode(text, at), at))
     out = np.empty(len(items), dtype)
-    convert = {"f": _float, "b": _bool}.get(dtype.kind, _int)
+    convert = _CONVERT.get(dtype.kind, _int)
     for position, item in enumerate(items):
         try:
             with np.errstate(over="raise"):
@@ -82,6 +82,9 @@ def _bool(item: Any) -> bool:
     if item in (0, 1) and isinstance(item, bool | int):
         return bool(item)
     raise TypeError
+
+
+_CONVERT: dict[str, Callable[[Any], float | bool]] = {"f": _float, "b": _bool}
 
 
 def _shown(item: Any) -> str:

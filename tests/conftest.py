@@ -1,0 +1,3 @@
+"""Loaded for every test."""
+
+pytest_plugins = ["tests.kafka_fixtures"]
