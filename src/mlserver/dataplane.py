@@ -25,12 +25,15 @@ class DataPlane:
 
     started: bool
     """Whether every model that should be there has had its turn to load, and the server is not stopping."""
+    complete: bool
+    """Whether none of them failed."""
 
     def __init__(self, settings: Settings, registry: Registry, listeners: Sequence[Listener] = ()) -> None:
         self._settings = settings
         self._registry = registry
         self._listeners = listeners
         self.started = False
+        self.complete = True
 
     async def infer(self, request: TensorRequest) -> TensorResponse:
         """Answer one request. Raises MLServerError, and nothing else."""
@@ -79,7 +82,7 @@ class DataPlane:
 
         With no model at all: only where none is loaded at startup.
         """
-        if not self.started:
+        if not (self.started and self.complete):
             return False
         models = list(self._registry)
         if not models:

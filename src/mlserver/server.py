@@ -55,8 +55,13 @@ class MLServer:
         """The port REST listens on, also where the setting was 0. Valid once started."""
         return self._http[0].port
 
-    async def start(self, models_settings: Sequence[ModelSettings] = ()) -> None:
-        """Serve until stopped. Raises ConfigurationError, with nothing left running, where it cannot start."""
+    async def start(self, models_settings: Sequence[ModelSettings] = (), *, complete: bool = True) -> None:
+        """Serve until stopped. Raises ConfigurationError, with nothing left running, where it cannot start.
+
+        `complete` is False where a model that should be here is not among `models_settings`: then the others are
+        served, and the server is never ready.
+        """
+        self._dataplane.complete = complete
         self._stopping = asyncio.Event()
         self._open_doors()
         with _stop_signals(self._on_signal):
@@ -66,7 +71,8 @@ class MLServer:
                     await self._kafka.configured()
                 if not self._stopping.is_set():
                     self._dataplane.started = True
-                    logger.info("ready: REST on %s:%d", self._settings.host, self.http_port)
+                    state = "ready" if self._dataplane.ready() else "started, not ready"
+                    logger.info("%s: REST on %s:%d", state, self._settings.host, self.http_port)
                 await self._stopping.wait()
             finally:
                 await self._drain()
@@ -110,6 +116,7 @@ class MLServer:
                 if self._settings.on_load_failure == "exit":
                     raise _load_failure(settings, error) from error
                 logger.error("%s", _load_failure(settings, error), exc_info=_unexpected(error))
+                self._dataplane.complete = False
             else:
                 tell(self._listeners, ModelLoaded(served.name, served.version, time.perf_counter() - begun))
 

@@ -10,6 +10,7 @@ import json
 import os
 import pprint
 import select
+import shutil
 import subprocess
 import sys
 import traceback
@@ -21,11 +22,12 @@ PATIENCE_SECONDS = 90.0
 
 
 class Session:
-    """Runs blocks, one after the other, with `python` in `folder`."""
+    """Runs blocks, one after the other, in `folder`, with the Python that comes first on the path of `env`."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], python: str | Path = sys.executable) -> None:
+    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
+        python = shutil.which("python", path=env["PATH"]) or sys.executable
         self._process = subprocess.Popen(
-            [python, __file__], cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            [python, __file__], cwd=folder, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
 
     def __enter__(self) -> Self:

@@ -3,7 +3,6 @@
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,10 +20,8 @@ _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 class Walk:
     """One reader in `folder`. `instead` says what stands for a printed text, such as a port that may be taken."""
 
-    def __init__(
-        self, folder: Path, env: Mapping[str, str], instead: Mapping[str, str], python: str | Path = sys.executable
-    ) -> None:
-        self._python = python
+    def __init__(self, folder: Path, env: Mapping[str, str], instead: Mapping[str, str], **server_env: str) -> None:
+        self._server_env = server_env
         self._folder = folder
         self._env = env
         self._instead = dict(instead)
@@ -66,11 +63,11 @@ class Walk:
     def python(self, code: str) -> str:
         """Run `code` in the page's Python session; what it printed."""
         if self._session is None:
-            self._session = self._stack.enter_context(Session(self._folder, self._env, self._python))
+            self._session = self._stack.enter_context(Session(self._folder, self._env))
         return self._session.run(code)
 
     def _serve(self, folder: str) -> None:
-        self.served = self._stack.enter_context(Served(folder, cwd=self._folder, env=self._env))
+        self.served = self._stack.enter_context(Served(folder, cwd=self._folder, env={**self._env, **self._server_env}))
         self._instead["localhost:8080"] = f"127.0.0.1:{self.served.port}"
 
     def _shell(self, text: str, place: str) -> str:

@@ -76,7 +76,7 @@ def test_404_of_a_model(served: Served, path: str) -> None:
     assert " not found" in answer.error
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v2/models", "/v2/models/sum/infer/more", "/v2/models//infer", "*", "/é"])
+@pytest.mark.parametrize("path", ["/", "/v1", "/v2/models", "/v2/models/sum/infer/more", "/v2/models//infer", "*", "/%C3%A9"])
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 def test_404_of_a_route(served: Served, method: str, path: str) -> None:
     answer = ask(served, get(path, method=method))

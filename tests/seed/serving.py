@@ -1,6 +1,7 @@
 """`mlserver start` as people run it: a process of its own, with its log at hand."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,7 +31,7 @@ class Served:
         self.lines: list[str] = []
         self._changed = threading.Condition()
         self._stderr = tempfile.TemporaryFile("w+")
-        command = next(Path(entry, "mlserver") for entry in env["PATH"].split(os.pathsep) if Path(entry, "mlserver").exists())
+        command = shutil.which("mlserver", path=env["PATH"]) or "mlserver"
         self._process = subprocess.Popen(
             [command, "start", folder], cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=self._stderr, text=True
         )

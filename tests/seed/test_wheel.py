@@ -84,7 +84,7 @@ def test_the_walk_through_without_a_warning(
     topics = fresh(kafka_bootstrap)
     env = environment(installed, http_port=0, metrics_port=0, **settings_of(topics))
     instead = {"localhost:9092": topics.bootstrap, "mlserver-input": topics.input, "mlserver-output": topics.output}
-    with Walk(tmp_path, env | {"PYTHONWARNINGS": "default"}, instead, installed / "python") as walk:
+    with Walk(tmp_path, env, instead, PYTHONWARNINGS="default") as walk:
         walk.python((trained / "train.py").read_text())
         for block in blocks(PAGE):
             walk.step(block)
@@ -93,7 +93,9 @@ def test_the_walk_through_without_a_warning(
         assert walk.served is not None
         walk.served.stop()
         assert walk.served.stderr == ""
-        assert [line for line in walk.served.lines if " INFO - " not in line] == []
+        # What a broker says that has just started, as the one that all tests share may have.
+        expected = (" INFO - ", "Coordinator load in progress")
+        assert [line for line in walk.served.lines if not any(text in line for text in expected)] == []
 
 
 def test_what_is_in_it(installed: Path, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def records(topics: Topics, count: int) -> list[ConsumerRecord]:
         consumer_timeout_ms=int(PATIENCE_SECONDS * 1000),
     )
     with consumer:
-        found = [record for record, _ in zip(consumer, range(count), strict=False)]
+        found = [record for _, record in zip(range(count), consumer, strict=False)]
         partition = TopicPartition(topics.output, 0)
         assert len(found) == consumer.end_offsets([partition])[partition] == count
     return found

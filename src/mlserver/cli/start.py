@@ -27,16 +27,16 @@ def start(folder: str) -> None:
 
 async def serve(folder: str) -> None:
     """Read all settings and serve until stopped. Raises ConfigurationError."""
-    from mlserver.cli.serve import load_settings
+    from mlserver.cli.serve import read
     from mlserver.logging import configure_logging, held_logs
 
     with held_logs():
-        settings, models_settings = await load_settings(folder)
-        configure_logging(settings)
+        found = await read(folder)
+        configure_logging(found.settings)
 
     from mlserver.server import MLServer
 
-    await MLServer(settings).start(models_settings)
+    await MLServer(found.settings).start(found.models, complete=found.complete)
 
 
 def run(coroutine: Coroutine[Any, Any, None]) -> None:

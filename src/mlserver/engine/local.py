@@ -32,9 +32,8 @@ class LocalRunner:
         """Import the runtime, make the model and load it. Raises what the runtime raises."""
         runtime = settings.implementation
         if not (isinstance(runtime, type) and issubclass(runtime, MLModel)):
-            raise ConfigurationError(
-                f"model {settings.name!r}: implementation {settings.implementation_!r} is no subclass of mlserver.MLModel"
-            )
+            named = f"model {settings.name!r}: implementation {settings.implementation_!r}"
+            raise ConfigurationError(f"{named} is no subclass of mlserver.MLModel")
         model = runtime(settings)
         started = time.perf_counter()
         with model_context(settings):

@@ -94,7 +94,7 @@ def _asked(target: bytes) -> Target | None:
     """The model, where the target is the route's in any spelling that HTTP allows."""
     path, query = path_and_query(target)
     parts = path.removesuffix(b"/").split(b"/")
-    if parts[:3] != [b"", b"v2", b"models"] or parts[-1] != b"infer":
+    if parts[:3] != [b"", b"v2", b"models"] or parts[-1] != b"infer" or b"" in parts[3:]:
         return None
     if len(parts) == 5:
         versions = parse_qs(query.decode("latin-1")).get("model_version", [None])

@@ -3,7 +3,7 @@
 Slower by design: it is what finds out *which* element is wrong and says so.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -30,17 +30,28 @@ def array_of(text: bytes, datatype: str, at: str) -> Array:
     element that does not fit.
     """
     dtype = DTYPES[datatype]
-    items = list(_flat(_decode(text, at), at))
-    out = np.empty(len(items), dtype)
-    convert = _CONVERT.get(dtype.kind, _int)
-    for position, item in enumerate(items):
-        try:
-            with np.errstate(over="raise"):
-                out[position] = convert(item)
-        except (TypeError, ValueError, OverflowError, FloatingPointError):
+    values = []
+    for position, item in enumerate(_flat(_decode(text, at), at)):
+        value = _value(item, dtype)
+        if value is None:
             expected = f"expected a value of {datatype}, got {_shown(item)}"
-            raise InferenceError(f"{expected} - at {at}.data[{position}]`") from None
-    return out
+            raise InferenceError(f"{expected} - at {at}.data[{position}]`")
+        values.append(value)
+    return np.array(values, dtype)
+
+
+def _value(item: Any, dtype: np.dtype[Any]) -> float | None:
+    """`item` as a number that `dtype` can hold; None where it is none."""
+    if dtype.kind == "b":
+        return bool(item) if isinstance(item, bool | int) and item in (0, 1) else None
+    if item is None and dtype.kind == "f":
+        return float("nan")
+    if isinstance(item, bool) or not isinstance(item, int | float):
+        return None
+    if dtype.kind == "f":
+        return float(item) if abs(item) <= float(np.finfo(dtype).max) else None
+    limits = np.iinfo(dtype)
+    return int(item) if limits.min <= item <= limits.max and item == int(item) else None
 
 
 def _decode(text: bytes, at: str) -> Any:
@@ -62,29 +73,6 @@ def _flat(value: Any, at: str, depth: int = 0) -> Iterator[Any]:
             yield from _flat(item, at, depth + 1)
         else:
             yield item
-
-
-def _float(item: Any) -> float:
-    if item is None:
-        return float("nan")
-    if isinstance(item, bool) or not isinstance(item, int | float):
-        raise TypeError
-    return float(item)
-
-
-def _int(item: Any) -> int:
-    if isinstance(item, bool) or not isinstance(item, int | float) or int(item) != item:
-        raise TypeError
-    return int(item)
-
-
-def _bool(item: Any) -> bool:
-    if item in (0, 1) and isinstance(item, bool | int):
-        return bool(item)
-    raise TypeError
-
-
-_CONVERT: dict[str, Callable[[Any], float | bool]] = {"f": _float, "b": _bool}
 
 
 def _shown(item: Any) -> str:
