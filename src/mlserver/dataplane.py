@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from mlserver.engine.isolate import Outcome, infer_members
-from mlserver.errors import MLServerError, ModelError, ModelNotReady
+from mlserver.errors import Kind, MLServerError, ModelNotReady
 from mlserver.events import Listener, RequestDone, tell
 from mlserver.registry import Registry, Served
 from mlserver.settings import Settings
@@ -114,7 +114,7 @@ class DataPlane:
 
 def _log_failure(served: Served, request_id: str | None, error: MLServerError) -> None:
     """A model's own exception is logged with its traceback, which callers never see; other errors are callers'."""
-    if isinstance(error, ModelError):
+    if error.kind is Kind.MODEL:
         logger.error("model %r failed on request %s: %s", served.name, request_id or "(stacked)", error, exc_info=error)
 
 

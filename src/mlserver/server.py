@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from mlserver.dataplane import DataPlane
+from mlserver.engine.batcher import Batcher
 from mlserver.engine.local import LocalRunner
 from mlserver.engine.runner import Runner
 from mlserver.errors import ConfigurationError, MLServerError
@@ -39,7 +40,7 @@ class MLServer:
         self._settings = settings
         self._metrics = PrometheusListener(settings.metrics_rest_server_prefix)
         self._listeners: Sequence[Listener] = (self._metrics,)
-        self._registry = Registry(_local_runner, self._models_changed)
+        self._registry = Registry(_make_runner, self._models_changed)
         self._dataplane = DataPlane(settings, self._registry, self._listeners)
         self._http: list[HttpServer] = []
         self._kafka: KafkaProcess | None = None
@@ -148,8 +149,9 @@ class MLServer:
             logger.error("could not drain within shutdown_grace_seconds = %s", grace)
 
 
-async def _local_runner(settings: ModelSettings) -> Runner:
-    return await LocalRunner.start(settings)
+async def _make_runner(settings: ModelSettings) -> Runner:
+    runner = await LocalRunner.start(settings)
+    return Batcher(runner) if runner.card.max_rows > 1 else runner
 
 
 def _load_failure(settings: ModelSettings, error: Exception) -> ConfigurationError:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ class Raiser(MLModel):
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         match asked(payload, "how"):
             case "zero":
-                print(1 / 0)
+                raise ZeroDivisionError("division by zero")
             case "teapot":
                 raise MLServerError("short and stout", status_code=418)
             case "no-error":
@@ -76,10 +77,14 @@ class Gate(MLModel):
     """Says that it has begun with the file `begun`, and answers when there is a file `open`: parameters name them."""
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        Path(asked(payload, "begun")).touch()
-        while not Path(asked(payload, "open")).exists():
+        _make(asked(payload, "begun"))
+        while not os.path.exists(asked(payload, "open")):  # noqa: ASYNC110, ASYNC240 - another process opens it
             await asyncio.sleep(0.005)
         return InferenceResponse(model_name=self.name, id=payload.id, outputs=[])
+
+
+def _make(file: str) -> None:
+    Path(file).touch()
 
 
 class Unready(MLModel):

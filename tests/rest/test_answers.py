@@ -163,7 +163,13 @@ def test_a_model_sees_the_request_s_headers(served: Served) -> None:
     with Raw(served.port) as raw:
         output = json.loads(raw.ask(data).body)["outputs"][0]
     seen = json.loads(output["data"][0])
-    assert seen == {"host": "x", "content-length": seen["content-length"], "x-one": "1", "x-many": "a, b", "x-bytes": "Ã©"}
+    assert seen == {
+        "host": "x",
+        "content-length": seen["content-length"],
+        "x-one": "1",
+        "x-many": "a, b",
+        "x-bytes": "Ã©",
+    }
 
 
 def test_headers_that_nobody_looked_at_do_not_come_back(served: Served) -> None:

@@ -58,8 +58,8 @@ def test_health_is_not_counted_and_metadata_is(served: Served, metrics_port: int
     counted = {
         key: value - before.get(key, 0.0) for key, value in after.items() if key[0] == "rest_server_requests_total"
     }
-    ((name, labels),) = [key for key, value in counted.items() if value]
-    assert dict(labels) == {"method": "GET", "path": "/v2", "status_code": "200", "app_name": "mlserver"}
+    (labels,) = [dict(key[1]) for key, value in counted.items() if value]
+    assert labels == {"method": "GET", "path": "/v2", "status_code": "200", "app_name": "mlserver"}
 
 
 def test_no_caller_can_add_a_series(served: Served, metrics_port: int) -> None:

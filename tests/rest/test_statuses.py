@@ -44,7 +44,10 @@ def tensor(**changes: Any) -> dict[str, Any]:
         (tensor(data=[1, None]), "expected a value of INT8, got null - at `$.inputs[0].data[1]`"),
         (tensor(data=[1, 300]), "a number is out of range for INT8 - at `$.inputs[0].data`"),
         (tensor(datatype="BYTES"), "expected a string for BYTES, got int 1 - at `$.inputs[0].data[0]`"),
-        ({"inputs": tensor()["inputs"] * 2}, "invalid inference request: two inputs have the same name - at `$.inputs`"),
+        (
+            {"inputs": tensor()["inputs"] * 2},
+            "invalid inference request: two inputs have the same name - at `$.inputs`",
+        ),
     ],
 )
 def test_400_says_where_and_what_was_expected(served: Served, body: Any, message: str) -> None:
@@ -76,7 +79,9 @@ def test_404_of_a_model(served: Served, path: str) -> None:
     assert " not found" in answer.error
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v2/models", "/v2/models/sum/infer/more", "/v2/models//infer", "*", "/%C3%A9"])
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v2/models", "/v2/models/sum/infer/more", "/v2/models//infer", "*", "/%C3%A9"]
+)
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 def test_404_of_a_route(served: Served, method: str, path: str) -> None:
     answer = ask(served, get(path, method=method))
@@ -144,7 +149,9 @@ def test_a_body_as_large_as_allowed(served: Served) -> None:
 
 @pytest.mark.parametrize("encoding", ["br", "gzip, gzip", "chunked", "\xff" * 100])
 def test_415(served: Served, encoding: str) -> None:
-    data = post("/v2/models/sum/infer", inference(1)).replace(b"Host: x", f"Content-Encoding: {encoding}".encode("latin-1"))
+    data = post("/v2/models/sum/infer", inference(1)).replace(
+        b"Host: x", f"Content-Encoding: {encoding}".encode("latin-1")
+    )
     answer = ask(served, data)
     assert answer.status == 415
     assert answer.error.endswith("is not supported; expected one of: gzip, identity")

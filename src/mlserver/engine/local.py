@@ -8,6 +8,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from mlserver.context import model_context
+from mlserver.engine.batcher import max_rows_of
 from mlserver.engine.runner import ModelCard
 from mlserver.errors import ConfigurationError, MLServerError, ModelError
 from mlserver.model import MLModel
@@ -38,7 +39,8 @@ class LocalRunner:
         started = time.perf_counter()
         with model_context(settings):
             model.ready = await model.load()
-            card = ModelCard(await model.metadata(), row_wise=model.is_row_wise, ready=model.ready)
+            max_rows = max_rows_of(settings, row_wise=model.is_row_wise)
+            card = ModelCard(await model.metadata(), max_rows=max_rows, ready=model.ready)
         logger.info("loaded model %r in %.2f s", settings.name, time.perf_counter() - started)
         return cls(model, card)
 

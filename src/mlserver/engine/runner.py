@@ -9,14 +9,15 @@ from mlserver.types.tensors import TensorRequest, TensorResponse
 class ModelCard:
     """What the rest of the server may know of a loaded model without touching it.
 
-    `row_wise`: its rows may be stacked into one `predict` and split again. `ready`: its `load` said so.
+    `max_rows`: rows of several requests may be stacked into one `predict` up to so many, and split again; 1 where they
+    must not be. `ready`: its `load` said so.
     """
 
-    __slots__ = ("metadata", "ready", "row_wise")
+    __slots__ = ("max_rows", "metadata", "ready")
 
-    def __init__(self, metadata: MetadataModelResponse, *, row_wise: bool, ready: bool) -> None:
+    def __init__(self, metadata: MetadataModelResponse, *, max_rows: int, ready: bool) -> None:
         self.metadata = metadata
-        self.row_wise = row_wise
+        self.max_rows = max_rows
         self.ready = ready
 
 

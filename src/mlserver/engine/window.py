@@ -3,13 +3,16 @@
 Nothing here waits, calls a model or knows who asked.
 """
 
+from collections import deque
 from collections.abc import Hashable, Sequence
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 import numpy as np
 
 from mlserver.types.tensors import Array, Tensor, TensorRequest, TensorResponse
+
+T = TypeVar("T")
 
 _pack = msgspec.msgpack.encode
 
@@ -108,6 +111,55 @@ def split(response: TensorResponse, rows: Sequence[int]) -> list[TensorResponse]
     start = 0
     for count in rows:
         outputs = [tensor.rows(start, start + count) for tensor in response.outputs]
-        parts.append(TensorResponse(response.model, response.version, outputs, None, response.parameters))
+        parts.append(
+            TensorResponse(response.model, response.version, outputs, None, response.parameters, response.headers)
+        )
         start += count
     return parts
+
+
+class Member(Generic[T]):
+    """A request in a window, with whatever its owner waits on."""
+
+    __slots__ = ("request", "rows", "waiter")
+
+    def __init__(self, request: TensorRequest, waiter: T) -> None:
+        self.request = request
+        self.rows = row_count(request)
+        self.waiter = waiter
+
+
+class Window(Generic[T]):
+    """Requests that wait for a free worker, in the order in which they came, by batch key.
+
+    `take` gives the group whose first member has waited longest; what a bound leaves of it goes to the back, so that
+    no key starves another.
+    """
+
+    def __init__(self) -> None:
+        self._groups: dict[Hashable, deque[Member[T]]] = {}
+
+    def add(self, key: Hashable, member: Member[T]) -> None:
+        """Let `member` wait with those of its key."""
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = deque()
+        group.append(member)
+
+    def take(self, max_rows: int) -> list[Member[T]]:
+        """The members to predict next: at most `max_rows` rows, or one member that has more; none if none wait."""
+        if not self._groups:
+            return []
+        key = next(iter(self._groups))
+        group = self._groups.pop(key)
+        taken = [group.popleft()]
+        rows = taken[0].rows
+        while group and rows + group[0].rows <= max_rows:
+            taken.append(group.popleft())
+            rows += taken[-1].rows
+        if group:
+            self._groups[key] = group
+        return taken
+
+    def __len__(self) -> int:
+        return sum(map(len, self._groups.values()))

@@ -94,7 +94,7 @@ class KafkaProcess:
         served: list[tuple[str, str | None, bool]] = []
         for model in self._registry:
             if model.ready:
-                row_wise = model.answering().card.row_wise
+                row_wise = model.answering().card.max_rows > 1
                 served.append((model.name, model.version, row_wise))
                 if self._registry.is_default(model):
                     served.append((model.name, None, row_wise))
