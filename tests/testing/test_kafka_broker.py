@@ -182,7 +182,7 @@ def test_a_pidfile_that_means_nothing_counts_as_no_broker(content: str, script: 
 def test_missing_tools_are_named_in_one_line(tmp_path: Path) -> None:
     nothing = {"PATH": str(tmp_path), "JAVA_HOME": "", "MLSERVER_KAFKA_CACHE": str(tmp_path / "cache")}
     settings = os.environ | nothing | {"MLSERVER_KAFKA_STATE": str(tmp_path / "state")}
-    command = [sys.executable, "-m", "mlserver.testing.kafka", "start", "--port", "0"]
+    command = [sys.executable, "-m", "mlserver.testing.kafka_cli", "start", "--port", "0"]
     done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("Error: Apache Kafka needs Java 17 or newer and Maven: please install (")
