@@ -62,13 +62,9 @@ class HttpServer:
         )
         self._server = _Server(config)
         self._socket = sock
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def port(self) -> int:
+        self.port: int = sock.getsockname()[1]
         """The port that callers use."""
-        port: int = self._socket.getsockname()[1]
-        return port
+        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to answer."""
