@@ -38,8 +38,7 @@ class Refusing(MLModel):
 async def running(settings: Settings, *models: ModelSettings) -> AsyncIterator[MLServer]:
     server = MLServer(settings)
     task = asyncio.create_task(server.start(list(models)))
-    while not (server.dataplane.ready() or task.done()):
-        await asyncio.sleep(0.01)
+    await until(lambda: server.dataplane.ready() or task.done())
     try:
         yield server
     finally:
@@ -50,8 +49,8 @@ async def running(settings: Settings, *models: ModelSettings) -> AsyncIterator[M
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what only the server's state tells of; a minute, after which it hangs."""
     async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.01)  # noqa: ASYNC110 - there is no event to wait for
+        while not condition():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.01)
 
 
 async def get(server: MLServer, path: str) -> requests.Response:
@@ -95,8 +94,7 @@ async def test_going_on_without_a_model_is_not_being_ready() -> None:
         ModelSettings(name="doubler", implementation=Doubler),
     ]
     task = asyncio.create_task(server.start(models))
-    while not server.dataplane.started:
-        await asyncio.sleep(0.01)
+    await until(lambda: server.dataplane.started)
     assert (await get(server, "/v2/health/ready")).status_code == 503
     assert (await get(server, "/v2/models/doubler/ready")).status_code == 200
     assert (await get(server, "/v2/models/refusing/ready")).status_code == 404
