@@ -159,7 +159,8 @@ def _load_failure(settings: ModelSettings, error: Exception) -> ConfigurationErr
     if isinstance(error, ConfigurationError):
         return error
     text = str(error) if isinstance(error, MLServerError) else f"{type(error).__name__}: {error}"
-    return ConfigurationError(f"model {settings.name!r} failed to load: {text}")
+    named = f"model {settings.name!r}"
+    return ConfigurationError(text if text.startswith(named) else f"{named} failed to load: {text}")
 
 
 def _unexpected(error: Exception) -> Exception | None:

@@ -149,7 +149,7 @@ def test_gzip(served: Served, pack: Any) -> None:
         (gzip.compress(b'{"inputs": []}')[:-9], "the body is not valid gzip: it ends too early"),
         (b'{"inputs": []}', "the body is not valid gzip: "),
         (gzip.compress(b'{"inputs": []}') + b"more", "the body is not valid gzip: "),
-        (b"", "invalid inference request: "),
+        (b"", "the body is not valid gzip: it ends too early"),
     ],
 )
 def test_gzip_that_is_none(served: Served, packed: bytes, message: str) -> None:

@@ -95,6 +95,16 @@ async def test_reading_stops_only_for_those_who_send_ahead(place: Place) -> None
     assert (place.state.total_requests, place.state.tasks) == (3, set())
 
 
+async def test_reading_stops_for_those_who_go_on_after_their_last_request(place: Place) -> None:
+    place.protocol.data_received(get("/1", "Connection: close"))
+    place.protocol.data_received(b"x" * 100_000)
+    assert place.transport.calls == ["pause"]
+    place.gate.set()
+    await place.settle()
+    assert place.answers == [b"/1"]
+    assert place.transport.is_closing()
+
+
 async def test_each_request_has_a_context_of_its_own(place: Place) -> None:
     place.gate.set()
     place.protocol.data_received(get("/1") + get("/2") + get("/3"))

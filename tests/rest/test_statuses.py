@@ -188,8 +188,9 @@ def test_431(served: Served) -> None:
     ],
 )
 def test_what_a_model_raises(served: Served, how: str, status: int, message: str) -> None:
-    answer = ask(served, post("/v2/models/raiser/infer", inference(1, parameters={"how": how})))
-    assert (answer.status, answer.error) == (status, message)
+    answer = ask(served, post("/v2/models/raiser/infer", inference(1, id="my-id", parameters={"how": how})))
+    told = f"{message} (request my-id)" if status == 500 else message
+    assert (answer.status, answer.error) == (status, told)
 
 
 def test_a_traceback_is_in_the_log_and_nowhere_else(served: Served) -> None:

@@ -14,6 +14,7 @@ from mlserver.rest.body import decoded_body
 from mlserver.rest.errors import INTERNAL_ERROR, STATUS, status_of
 from mlserver.rest.heads import header_line
 from mlserver.rest.requests import Refusal, Request, decoded, path_and_query
+from mlserver.types.tensors import TensorRequest
 from mlserver.wire.json import JsonReader, error_bytes, response_bytes
 
 logger = logging.getLogger("mlserver.rest")
@@ -64,6 +65,7 @@ class InferRoute:
         begun = time.perf_counter()
         status = _NO_ANSWER
         extra = b""
+        asked: TensorRequest | None = None
         try:
             body = decoded_body(request.body, request.encoding, self._limit) if request.encoding else request.body
             asked = self._reader.request(body, *target, headers=request.text_headers)
@@ -73,7 +75,7 @@ class InferRoute:
                 extra = _header_lines(response.headers)
             status = 200
         except MLServerError as error:
-            status, answer = status_of(error), error_bytes(str(error))
+            status, answer = status_of(error), error_bytes(_told(error, asked))
         except Exception:
             logger.exception("unexpected failure while answering for model %r", target[0])
             status, answer = STATUS[Kind.MODEL], error_bytes(INTERNAL_ERROR)
@@ -88,6 +90,13 @@ class InferRoute:
             versioned = target[1] is not None
             tell(self._listeners, _STARTED[versioned])
             tell(self._listeners, HttpDone("POST", _TEMPLATES[versioned], refusal.status, 0.0))
+
+
+def _told(error: MLServerError, asked: TensorRequest | None) -> str:
+    """The message; where the model failed, with the request's id, under which the log tells more."""
+    if error.kind is not Kind.MODEL or asked is None:
+        return str(error)
+    return f"{error} (request {asked.id})"
 
 
 def _asked(target: bytes) -> Target | None:

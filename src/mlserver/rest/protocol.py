@@ -84,7 +84,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless a request is under way: then the next ones wait in the socket."""
-        if self._reader.ended:
+        if self._linger is not None:
             self._discard(len(data))
             return
         self._reader.feed(data)
@@ -137,9 +137,7 @@ class HttpProtocol(asyncio.Protocol):
         elif self._stopping and not reader.receiving:
             self._transport.close()
         else:
-            if self._read_paused:
-                self._read_paused = False
-                self._transport.resume_reading()
+            self._read_on()
             if reader.wants_continue:
                 reader.wants_continue = False
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -234,13 +232,16 @@ class HttpProtocol(asyncio.Protocol):
             return
         self._transport.write_eof()
         self._linger = self._loop.call_later(_LINGER_SECONDS, self._transport.close)
+        self._read_on()
+
+    def _read_on(self) -> None:
         if self._read_paused:
             self._read_paused = False
             self._transport.resume_reading()
 
     def _discard(self, size: int) -> None:
         self._linger_bytes -= size
-        if self._linger is not None and self._linger_bytes < 0:
+        if self._linger_bytes < 0:
             self._transport.close()
 
     def _caller_left(self) -> None:
