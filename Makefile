@@ -1,7 +1,7 @@
 # Every verb a contributor needs; each one makes .venv first where it is missing or its lock file is newer.
 PYTHON ?= python3
 BIN := .venv/bin
-CODE := src tests benchmarks scripts
+CODE := src tests benchmarks scripts docs examples
 
 .PHONY: demo test check format lock bench clean
 
@@ -20,8 +20,7 @@ test: .venv/.installed
 check: .venv/.installed
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
-	$(BIN)/mypy
-	$(BIN)/mypy tests benchmarks
+	$(BIN)/mypy src tests benchmarks docs examples
 
 format: .venv/.installed
 	$(BIN)/ruff format $(CODE)
@@ -37,5 +36,7 @@ lock: .venv/.installed
 bench: .venv/.installed
 	$(BIN)/python -m benchmarks
 
+# A broker that runs would be left without its data, and nobody could find it any more.
 clean:
+	if [ -d .cache/kafka/broker ]; then $(MAKE) .venv/.installed && scripts/kafka stop; fi
 	rm -rf .venv .cache build dist .mypy_cache .pytest_cache .ruff_cache

@@ -23,7 +23,7 @@ WITHOUT_EFFECT: dict[type[BaseModel], set[str]] = {
         "gzip_enabled", "metrics_dir", "parallel_workers", "parallel_workers_timeout", "root_path", "tracing_server",
     },
     CORSSettings: set(CORSSettings.model_fields),
-    ModelSettings: {"cache_enabled", "max_batch_size", "max_batch_time", "parallel_workers", "warm_workers"},
+    ModelSettings: {"cache_enabled", "parallel_workers", "warm_workers"},
     ModelParameters: {
         "autogenerate_inference_pool_gid", "environment_path", "environment_tarball", "format", "inference_pool_gid",
     },
@@ -37,20 +37,23 @@ HEAD = """\
 
 <!-- Written by docs/generate_settings.py. -->
 
-The server's settings are in `settings.json` of the folder that is served, those of a model in its `model-settings.json`. Each may also be
-an environment variable, or stand in the file `.env` of the working directory: the prefix and the name in capitals, lists and objects as
-JSON. A JSON file beats the environment, and the environment beats `.env`.
+The server's settings are in `settings.json` of the folder that is served, those of a model in its
+`model-settings.json`. Each may also be an environment variable, or stand in the file `.env` of the working directory:
+the prefix and the name in capitals, lists and objects as JSON. A JSON file beats the environment, and the environment
+beats `.env`.
 
-Names match in any case. Booleans may be text, as in `"true"`. A value that cannot be used ends the start with one line that says where it
-is; a name that nobody knows is warned of. Settings marked † are read and checked, but have no effect so far.
+Names match in any case. Booleans may be text, as in `"true"`. A value that cannot be used ends the start with one line
+that says where it is; a name that nobody knows is warned of. Settings marked † are read and checked, but have no effect
+so far.
 """
 
-SECTIONS = {
+SECTIONS: dict[type[BaseModel], tuple[str, str]] = {
     Settings: ("The server", "`settings.json`, or `MLSERVER_` and the name: `MLSERVER_HTTP_PORT=9000`."),
     ModelSettings: ("A model", "`model-settings.json`, or `MLSERVER_MODEL_` and the name."),
     ModelParameters: (
         "Parameters of a model",
-        "The object `parameters` in `model-settings.json`, or `MLSERVER_MODEL_` and the name. Other keys are kept for the runtime.",
+        "The object `parameters` in `model-settings.json`, or `MLSERVER_MODEL_` and the name. "
+        "Other keys are kept for the runtime.",
     ),
     CORSSettings: ("Cross-origin requests", "The object `cors_settings` in `settings.json`."),
 }

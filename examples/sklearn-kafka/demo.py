@@ -103,29 +103,31 @@ def server(folder: Path, bootstrap: str) -> Iterator[str]:
         )
     try:
         url = f"http://localhost:{ports['http_port']}"
-        wait_until_ready(process, url, log)
+        wait_until_ready(process, url)
         yield url
         process.send_signal(signal.SIGTERM)
         if code := process.wait(PATIENCE_SECONDS):
-            raise DemoError(f"the server ended with exit code {code}:\n{log.read_text()}")
+            raise DemoError(f"the server ended with exit code {code}")
+    except DemoError as error:
+        raise DemoError(f"{error}\nIts log:\n{log.read_text()}") from error
     finally:
         process.kill()
         process.wait()
 
 
-def wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
     """Return when the server is ready to answer."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise DemoError(f"the server ended with exit code {process.returncode}:\n{log.read_text()}")
+            raise DemoError(f"the server ended with exit code {process.returncode}")
         try:
             if requests.get(f"{url}/v2/health/ready", timeout=5).ok:
                 return
         except requests.ConnectionError:
             pass
         time.sleep(0.05)
-    raise DemoError(f"the server was not ready after {PATIENCE_SECONDS:.0f} s:\n{log.read_text()}")
+    raise DemoError(f"the server was not ready after {PATIENCE_SECONDS:.0f} s")
 
 
 def ask_over_rest(url: str, request: dict[str, Any]) -> None:

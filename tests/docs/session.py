@@ -71,7 +71,7 @@ def execute(code: str, names: dict[str, Any]) -> None:
     if isinstance(last, ast.Expr):
         value = eval(compile(ast.Expression(last.value), "<block>", "eval"), names)
         if value is not None:
-            print(pprint.pformat(value, sort_dicts=False))
+            sys.stdout.write(pprint.pformat(value, sort_dicts=False) + "\n")
 
 
 if __name__ == "__main__":

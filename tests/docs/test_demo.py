@@ -33,7 +33,7 @@ def without_java(folder: Path) -> dict[str, str]:
 @pytest.mark.usefixtures("kafka_tools")
 def test_with_a_real_broker(tmp_path: Path) -> None:
     done = demo(environment(), tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert "starting Apache Kafka" in done.stdout
     assert done.stdout.count('"data":[8]') == 3
     assert done.stdout.endswith("- done: every answer was right\n")
@@ -41,7 +41,7 @@ def test_with_a_real_broker(tmp_path: Path) -> None:
 
 def test_with_the_stand_in(tmp_path: Path) -> None:
     done = demo(without_java(tmp_path), tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert "stand-in" in done.stdout
     assert "please install" in done.stdout
     assert done.stdout.count('"data":[8]') == 3
@@ -51,6 +51,6 @@ def test_a_failure_is_told(tmp_path: Path) -> None:
     env = without_java(tmp_path) | {"MLSERVER_KAFKA_CONFIG": '{"no.such.option": 1}'}
     done = demo(env, tmp_path)
     assert done.returncode == 1
-    assert done.stderr.startswith("demo failed: the server ended with exit code 1:")
+    assert done.stderr.startswith("demo failed: the server ended with exit code 1\n")
     assert "no.such.option" in done.stderr
     assert "Traceback" not in done.stderr

@@ -15,10 +15,10 @@ from typing import Self
 PATIENCE_SECONDS = 60.0
 
 
-def environment(bin_folder: Path | None = None, **settings: object) -> dict[str, str]:
-    """The environment without settings of ours, but `settings`, as `MLSERVER_*`; the commands of `bin_folder` first."""
+def environment(*commands: Path, **settings: object) -> dict[str, str]:
+    """The environment without settings of ours, but `settings`, as `MLSERVER_*`; folders of `commands` come first."""
     inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("MLSERVER_")}
-    inherited["PATH"] = os.pathsep.join([str(bin_folder or Path(sys.executable).parent), inherited["PATH"]])
+    inherited["PATH"] = os.pathsep.join(map(str, [*commands, Path(sys.executable).parent, inherited["PATH"]]))
     given = {f"MLSERVER_{name.upper()}": str(value) for name, value in settings.items()}
     kept = {name: value for name, value in os.environ.items() if name == "MLSERVER_KAFKA_CACHE"}
     return inherited | kept | given
@@ -30,7 +30,7 @@ class Served:
     def __init__(self, folder: str | Path, *, cwd: Path, env: Mapping[str, str]) -> None:
         self.lines: list[str] = []
         self._changed = threading.Condition()
-        self._stderr = tempfile.TemporaryFile("w+")
+        self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed on leaving the context
         command = shutil.which("mlserver", path=env["PATH"]) or "mlserver"
         self._process = subprocess.Popen(
             [command, "start", folder], cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=self._stderr, text=True

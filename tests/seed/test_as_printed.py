@@ -1,4 +1,4 @@
-"""tests/seed/as_printed.md on a real server and a real broker, and the same asked in other ways."""
+"""tests/seed/as_printed.txt on a real server and a real broker, and the same asked in other ways."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests.kafka_fixtures import Topics
 from tests.seed.serving import Served, environment
 from tests.seed.topics import fresh, records, settings_of
 
-PAGE = Path(__file__).with_name("as_printed.md")
+PAGE = Path(__file__).with_name("as_printed.txt")
 FIELDS = ["model_name", "model_version", "id", "parameters", "outputs"]
 OUTPUT = {"name": "predict", "shape": [1], "datatype": "INT64", "parameters": None, "data": [8]}
 
@@ -86,7 +86,7 @@ def test_both_addresses(printed: Printed, model: str) -> None:
 def test_a_request_made_with_the_types(printed: Printed, as_json: bool) -> None:
     given = printed.request["inputs"][0]
     request = InferenceRequest(
-        inputs=[RequestInput(name="predict", shape=tuple(given["shape"]), datatype="FP32", data=given["data"])]  # type: ignore[arg-type]
+        inputs=[RequestInput(name="predict", shape=tuple(given["shape"]), datatype="FP32", data=given["data"])]
     )
     url = f"{printed.served.url}/v2/models/mnist-svm/versions/v0.1.0/infer"
     if as_json:
@@ -110,7 +110,7 @@ def test_settings_given_as_text_are_honoured(printed: Printed) -> None:
     assert printed.served.wait_for(f"assigned {printed.topics.input}/0")  # "kafka_enable": "true"
 
 
-def test_ports_topics_and_broker_of_the_page_are_the_defaults(page: list[Block], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ports_topics_and_broker_are_the_defaults(page: list[Block], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ.keys() - environment().keys():
         monkeypatch.delenv(name)
     settings = Settings.model_validate(json.loads(next(block.text for block in page if block.file == "settings.json")))

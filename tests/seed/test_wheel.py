@@ -18,7 +18,7 @@ from tests.docs.walk import Walk
 from tests.seed.serving import environment
 from tests.seed.topics import fresh, settings_of
 
-PAGE = Path(__file__).with_name("as_printed.md")
+PAGE = Path(__file__).with_name("as_printed.txt")
 PYTHONS = ["3.11", "3.12", "3.13"]
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -72,10 +72,14 @@ def installed(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pyt
     folder = tmp_path_factory.mktemp(f"python{request.param}-")
     uv = find_uv_bin()
     run(uv, "venv", "--quiet", "--python", python, folder / "venv", cwd=folder)
-    install = [uv, "pip", "install", "--quiet", "--python", folder / "venv" / "bin" / "python"]
-    versions = ["--constraints", ROOT / "requirements" / "dev.txt"]
-    run(*install, *versions, f"mlserver[sklearn] @ {wheel.as_uri()}", "requests", "kafka-python", cwd=folder)
-    return folder / "venv" / "bin"
+    commands = folder / "venv" / "bin"
+    run(
+        uv, "pip", "install", "--quiet", "--python", commands / "python",
+        "--constraints", ROOT / "requirements" / "dev.txt",
+        f"mlserver[sklearn] @ {wheel.as_uri()}", "requests", "kafka-python",
+        cwd=folder,
+    )  # fmt: skip
+    return commands
 
 
 def test_the_walk_through_without_a_warning(
@@ -99,7 +103,8 @@ def test_the_walk_through_without_a_warning(
 
 
 def test_what_is_in_it(installed: Path, tmp_path: Path) -> None:
-    code = "import mlserver, importlib.metadata as m; print(mlserver.__file__, m.metadata('mlserver')['License-Expression'])"
+    code = "import mlserver, importlib.metadata as found\n"
+    code += "print(mlserver.__file__, found.metadata('mlserver')['License-Expression'])"
     where, licence = run(installed / "python", "-c", code, cwd=tmp_path).split()
     assert where.startswith(str(installed.parent))
     assert licence == "Apache-2.0"
