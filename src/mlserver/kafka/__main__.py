@@ -11,8 +11,6 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 
 from mlserver.engine.frames import Configure, Drain, Frame, Models, ProtocolError, Started, Word
 from mlserver.kafka.config import consumer_config, producer_config
@@ -27,6 +25,7 @@ logger = logging.getLogger("mlserver.kafka")
 
 # With the scheduler gone nothing can be predicted: what is acknowledged is committed, and the group left, in this time.
 _ORPHAN_SECONDS = 1.5
+# A signal to this process alone; the server's own word comes with the grace of the settings.
 _SIGTERM_GRACE_SECONDS = 20.0
 
 
@@ -40,6 +39,7 @@ class Process:
         self._reader = Reader(settings, consumer_config(settings), self._writer, self._ring)
         self._door = Door(link, self._wake, self._reader.batches, self._writer, self._on_words)
         self._thread = threading.Thread(target=self._run_door, name="door")
+        self._parent = os.getppid()
         self._deadline: float | None = None
         self._served = threading.Event()
         self._exit_code = 0
@@ -48,43 +48,26 @@ class Process:
         """Until told to drain, or the scheduler ends; the exit code."""
         signal.signal(signal.SIGTERM, lambda *_: self._drain(_SIGTERM_GRACE_SECONDS))
         self._thread.start()
-        subscribed = False
+        # Reading starts when there is a model to read for.
+        while self._deadline is None and not self._served.wait(0.1):
+            pass
+        if self._deadline is None:
+            self._reader.subscribe()
         while self._deadline is None:
-            if not subscribed:
-                subscribed = self._subscribed()
-                continue
             self._reader.turn()
-            self._reader.refresh()
-            if self._writer.fatal:
-                logger.error("the producer cannot go on: %s", self._writer.fatal)
-                self._exit_code = 1
-                break
-        deadline = self._deadline or time.monotonic() + _ORPHAN_SECONDS
-        self._door.stop()
+            self._look_around()
         self._ring()
-        self._reader.finish(lambda: not self._thread.is_alive(), deadline)
+        self._reader.finish(lambda: not self._thread.is_alive(), self._deadline)
         return self._exit_code
 
-    def _subscribed(self) -> bool:
-        """Reading starts when there is a model to read for."""
-        if not self._served.wait(0.1):
-            return False
-        self._make_dead_letter_topic()
-        self._reader.subscribe()
-        return True
-
-    def _make_dead_letter_topic(self) -> None:
-        """One partition, the broker's replication; where it may not be made, one warning."""
-        name = self._settings.kafka_topic_dead_letter
-        config = {key: value for key, value in producer_config(self._settings).items() if key in _ADMIN_KEYS}
-        admin = AdminClient(config | self._settings.kafka_config)
-        try:
-            if name in admin.list_topics(timeout=5).topics:
-                return
-            admin.create_topics([NewTopic(name, 1)], operation_timeout=5)[name].result(timeout=10)
-            logger.info("created topic %s", name)
-        except KafkaException as error:
-            logger.warning("the dead-letter topic %s could not be looked up or made: %s", name, error.args[0])
+    def _look_around(self) -> None:
+        """For what ends this process, but the scheduler's words."""
+        if fatal := self._writer.fatal or self._reader.fatal:
+            logger.error("the Kafka client cannot go on: %s", fatal)
+            self._fail()
+        elif os.getppid() != self._parent:
+            # The other thread sees the socket close, unless it waits for a broker to take what fills its queue.
+            self._drain(_ORPHAN_SECONDS)
 
     def _run_door(self) -> None:
         try:
@@ -110,15 +93,21 @@ class Process:
                 self._drain(word.grace_seconds)
 
     def _drain(self, grace_seconds: float) -> None:
+        """Begin to end; whatever hangs by then, a broker that is away or a model, is left when the grace is over."""
         deadline = time.monotonic() + grace_seconds
         self._deadline = deadline if self._deadline is None else min(self._deadline, deadline)
         self._door.stop()
+        end = threading.Timer(grace_seconds, self._end)
+        end.daemon = True
+        end.start()
+
+    def _end(self) -> None:
+        logger.warning("not all that was in flight could be finished: what is not committed is read again")
+        logging.shutdown()
+        os._exit(self._exit_code)
 
     def _ring(self) -> None:
         os.eventfd_write(self._wake, 1)
-
-
-_ADMIN_KEYS = ("bootstrap.servers", "client.id")
 
 
 def _configured(link: Link) -> Settings:
@@ -133,26 +122,36 @@ def _configured(link: Link) -> Settings:
 def _say(link: Link, refusal: str | None) -> None:
     frame = Frame()
     frame.add(Started(refusal))
-    link.send(frame)
+    link.send(frame.parts())
+
+
+def _serve(settings: Settings, link: Link) -> int:
+    try:
+        process = Process(settings, link)
+    except KafkaException as error:
+        _say(link, f"kafka_config: {' '.join(error.args[0].str().split())}")
+        return 1
+    except (TypeError, ValueError) as error:
+        _say(link, f"kafka_config: {error}")
+        return 1
+    _say(link, None)
+    return process.run()
 
 
 def main(fd: int) -> NoReturn:
     """Run the door on the inherited socket `fd`."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server drains its doors
+    for sig in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(sig, signal.SIG_IGN)  # from a terminal they reach the whole group; the server drains its doors
     link = Link(socket.socket(fileno=fd))
     code = 1
     try:
         settings = _configured(link)
         configure_logging(settings)
-        try:
-            process = Process(settings, link)
-        except KafkaException as error:
-            _say(link, f"kafka_config: {error.args[0].str()}")
-        else:
-            _say(link, None)
-            code = process.run()
+        code = _serve(settings, link)
     except SchedulerGone:
         pass
+    except Exception:
+        logger.exception("the Kafka door failed")
     logging.shutdown()
     # Not sys.exit: librdkafka's threads, and a door thread that waits for a scheduler which is gone, must not hold us.
     os._exit(code)

@@ -24,11 +24,14 @@ def consumer_config(settings: Settings) -> Config:
         "auto.offset.reset": settings.kafka_auto_offset_reset,
         # A topic that does not exist yet is looked for this often, in milliseconds.
         "topic.metadata.refresh.interval.ms": 5_000,
-        # Read ahead of the model by no more than may be in flight, in KiB.
-        "queued.max.messages.kbytes": max(1_024, settings.kafka_max_in_flight_bytes // 1_024),
+        # What is fetched ahead comes on top of what is in flight, in KiB: a quarter of that bound (16 MiB of 64) is a
+        # quarter of a second's reading on a fast disk.
+        "queued.max.messages.kbytes": max(1_024, settings.kafka_max_in_flight_bytes // 4_096),
+        # With so little ahead, fetching must go on soon after there is room again; librdkafka's own is a second.
+        "fetch.queue.backoff.ms": 20,
     }
     own = _CLASSIC_GROUP | config
-    user = settings.kafka_config | settings.kafka_consumer_config
+    user = _given(settings.kafka_config | settings.kafka_consumer_config)
     if user.get("group.protocol") == "consumer":
         own = config  # this protocol refuses the classic one's settings
     return own | user | {"enable.auto.commit": False, "enable.auto.offset.store": False}
@@ -48,5 +51,15 @@ def producer_config(settings: Settings) -> Config:
         # An answer waits for the broker as long as it takes; reading is bounded by what is in flight.
         "message.timeout.ms": 0,
     }
-    user = settings.kafka_config | settings.kafka_producer_config
+    user = _given(settings.kafka_config | settings.kafka_producer_config)
     return own | user | {"enable.idempotence": True, "acks": "all"}
+
+
+def admin_config(settings: Settings) -> Config:
+    """What creates topics: the producer's way to the broker, without a producer's identity."""
+    return {key: value for key, value in producer_config(settings).items() if key != "enable.idempotence"}
+
+
+def _given(config: Config) -> Config:
+    """Without what is null, which in settings means not given; the client may abort the process over it."""
+    return {key: value for key, value in config.items() if value is not None}

@@ -14,19 +14,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from mlserver.engine.frames import Failure, Frame, Models, Parsed, Result, Word, error_of
-from mlserver.engine.window import batch_key, merge, row_count
-from mlserver.errors import Kind, MLServerError
+from mlserver.engine.frames import Failure, Frame, Models, Parsed, ProtocolError, Result, Word, error_of
+from mlserver.engine.window import batch_key, merge, row_count, split
+from mlserver.errors import InferenceError, Kind, MLServerError
 from mlserver.kafka.link import Link
 from mlserver.kafka.reader import Batch
 from mlserver.kafka.records import Record, head_of, request_of
 from mlserver.kafka.writer import Writer
-from mlserver.types.tensors import TensorRequest
+from mlserver.types.tensors import TensorRequest, TensorResponse
 from mlserver.wire.json import JsonReader, RequestHead, member_bytes, output_requests, response_bytes
 
 logger = logging.getLogger("mlserver.kafka")
 
 _Stack = list[tuple[Record, RequestHead]]
+_Asked = tuple[Sequence[Record], TensorRequest]
 
 # Two frames at the scheduler: it predicts one while this thread decodes the next.
 _MAX_FRAMES = 2
@@ -105,14 +106,16 @@ class Door:
         self._window.extend(records)
         stacks: dict[object, _Stack] = {}
         for record in records:
+            if record.error is not None:
+                continue
             try:
                 head = head_of(record, self._reader)
-            except MLServerError as error:
-                record.error = error
+                key = None
+                if (record.model, record.version) in self._row_wise:
+                    key = batch_key(record.model, record.version, head)
+            except Exception as error:
+                record.error = _as_told(record, error)
                 continue
-            key = None
-            if (record.model, record.version) in self._row_wise:
-                key = batch_key(record.model, record.version, head)
             if key is None:
                 stacks[record] = [(record, head)]
             else:
@@ -121,7 +124,7 @@ class Door:
         calls = (self._call(piece) for stack in stacks.values() for piece in _pieces(stack))
         self._send([call for call in calls if call is not None])
 
-    def _call(self, piece: "_Stack") -> tuple[list[Record], TensorRequest] | None:
+    def _call(self, piece: _Stack) -> _Asked | None:
         """The records of a piece as one request; those whose data do not fit have their errors."""
         first, head = piece[0]
         if len(piece) > 1:
@@ -137,21 +140,33 @@ class Door:
             try:
                 requests.append(request_of(record, head, self._reader))
                 good.append(record)
-            except MLServerError as error:
-                record.error = error
+            except Exception as error:
+                record.error = _as_told(record, error)
         return (good, merge(requests)) if good else None
 
-    def _send(self, calls: Sequence[tuple[Sequence[Record], TensorRequest]]) -> None:
+    def _send(self, calls: Sequence[_Asked]) -> None:
+        """One frame with all calls; where they cannot be one, each alone, and what cannot be sent has its error."""
         if not calls:
             return
-        frame = Frame()
         number = self._number()
-        for records, request in calls:
-            call = self._number()
-            self._calls[call] = _Call(number, records)
-            frame.call(call, request, [record.rows for record in records])
+        numbered = [(self._number(), call) for call in calls]
+        try:
+            frame = Frame()
+            for call_number, (records, request) in numbered:
+                frame.call(call_number, request, [record.rows for record in records])
+            parts = frame.parts()
+        except (TypeError, ValueError, OverflowError, RecursionError, ProtocolError) as error:
+            if len(calls) > 1:
+                for call in calls:
+                    self._send([call])
+                return
+            for record in calls[0][0]:
+                record.error = InferenceError(f"the request cannot be passed on to the model: {error}")
+            return
+        for call_number, (records, _) in numbered:
+            self._calls[call_number] = _Call(number, records)
         self._frames[number] = len(calls)
-        self._link.send(frame)
+        self._link.send(parts)
 
     def _number(self) -> int:
         self._numbers += 1
@@ -172,17 +187,17 @@ class Door:
     def _answered(self, word: Result, parsed: Parsed) -> None:
         response = parsed.response(word)
         records = self._next(word)
+        if len(records) == 1:
+            _encode(records[0], response)
+            return
         try:
-            if len(records) == 1:
-                response.id = response.id or records[0].request_id
-                bodies = [response_bytes(response)]
-            else:
-                bodies = member_bytes(
-                    response, [record.rows for record in records], [record.request_id for record in records]
-                )
-        except MLServerError as error:
-            for record in records:
-                record.error = error
+            bodies = member_bytes(
+                response, [record.rows for record in records], [record.request_id for record in records]
+            )
+        except MLServerError:
+            # One of them has an output that JSON cannot carry: the others still have their answers.
+            for record, part in zip(records, split(response, [record.rows for record in records]), strict=True):
+                _encode(record, part)
             return
         for record, body in zip(records, bodies, strict=True):
             record.model, record.version = response.model, response.version
@@ -212,13 +227,16 @@ class Door:
     def _send_again(self) -> None:
         """Records that no model was ready for; the ones behind them wait, so that order is kept."""
         now = time.monotonic()
+        calls = []
         while self._again and self._again[0][0] <= now and not self._stopping.is_set():
             record = self._again.popleft()[1]
             if record.lane.revoked:
                 self._window.remove(record)
                 continue
             record.rows = 1
-            self._send([([record], request_of(record, head_of(record, self._reader), self._reader))])
+            calls.append(self._call([(record, head_of(record, self._reader))]))
+        self._send([call for call in calls if call is not None])
+        self._write_answered()
 
     def _write_answered(self) -> None:
         window = self._window
@@ -233,7 +251,25 @@ class Door:
             window.popleft()
 
 
-def _pieces(stack: "_Stack") -> Iterator["_Stack"]:
+def _as_told(record: Record, error: Exception) -> MLServerError:
+    """What the sender is told. Whatever a record holds, it must not take the door along, which would read it again."""
+    if isinstance(error, MLServerError):
+        return error
+    logger.exception("record %s: decoding failed", record.source)
+    return InferenceError(f"the record cannot be decoded: {type(error).__name__}: {error}")
+
+
+def _encode(record: Record, response: TensorResponse) -> None:
+    response.id = response.id or record.request_id
+    try:
+        record.body = response_bytes(response)
+    except MLServerError as error:
+        record.error = error
+    else:
+        record.model, record.version = response.model, response.version
+
+
+def _pieces(stack: _Stack) -> Iterator[_Stack]:
     """Cut a stack so that no piece has more rows than one predict should; a record is never cut."""
     piece: _Stack = []
     rows = 0

@@ -1,8 +1,9 @@
 """The socket to the scheduler, from the door's side: blocking, one thread."""
 
 import socket
+from collections.abc import Sequence
 
-from mlserver.engine.frames import Assembler, Frame, Parsed
+from mlserver.engine.frames import Assembler, Buffer, Parsed
 
 # One read takes what a batch's answers need; larger frames take several.
 _READ_BYTES = 1 << 20
@@ -25,9 +26,8 @@ class Link:
         """For `select`: readable when `receive` has something."""
         return self._socket.fileno()
 
-    def send(self, frame: Frame) -> None:
-        """Write a frame whole. Raises SchedulerGone."""
-        parts = frame.parts()
+    def send(self, parts: Sequence[Buffer]) -> None:
+        """Write the parts of a frame whole. Raises SchedulerGone."""
         data = b"".join(parts) if len(parts) > _MAX_BUFFERS else None
         try:
             if data is not None:

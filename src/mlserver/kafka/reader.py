@@ -1,4 +1,4 @@
-"""Reading and committing. Runs in the main thread of the door's process, and never waits for the model.
+"""Reading. Runs in the main thread of the door's process, and never waits for the model.
 
 One turn: look at delivery reports, commit what they allow, read a poll's worth, hand it on. When the other thread has
 no room, or too much is in flight, partitions are paused and polling goes on, or the group would evict this member.
@@ -10,8 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from mlserver.kafka.backlog import named, tell_backlog
+from mlserver.kafka.commits import Committer
+from mlserver.kafka.messages import record_of, size_of
 from mlserver.kafka.records import Record
 from mlserver.kafka.tracker import Lane
 from mlserver.kafka.writer import Writer
@@ -24,13 +27,16 @@ Batch = list[Record]
 # One poll: enough to stack well, little enough that answers come soon and an idle thread gets work early.
 MAX_POLL_RECORDS = 512
 _POLL_SECONDS = 0.1
-_COMMIT_SECONDS = 0.2
-_COMMIT_RECORDS = 2_000
+_WAIT_SECONDS = 0.02
 # Pausing throws away what librdkafka has fetched: worth it only when the wait is not a short one.
 _PAUSE_AFTER_SECONDS = 0.5
+# A poll for the word of a commit may bring a record too: room for as many as such a wait can bring.
+_SPARE_RECORDS = 32
 # Handing partitions over: long enough for what is under way, short of a session.
 _REVOKE_SECONDS = 5.0
-_CLOSING_SECONDS = 5.0
+# What is kept of the time for the end to commit and leave the group in.
+_CLOSING_SECONDS = 2.0
+_SAY_SECONDS = 60.0
 
 
 class Reader:
@@ -42,16 +48,17 @@ class Reader:
         self._writer = writer
         self._wake = wake
         self.batches: queue.Queue[Batch] = queue.Queue(maxsize=2)
+        self.fatal: str | None = None
+        """Why this consumer can never be used again, where that is so."""
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._held: Batch = []
         self._blocked_since: float | None = None
         self._paused = False
-        self._committing = False
-        self._committed_at = 0.0
-        self._done = 0
         self._largest = 1_024
         self._said: dict[int, float] = {}
-        self._consumer = Consumer(config | {"on_commit": self._on_commit, "error_cb": self._on_error}, logger=logger)
+        self._commits = Committer(self._lanes, self._on_error)
+        callbacks = {"on_commit": self._commits.on_commit, "error_cb": self._on_error}
+        self._consumer = Consumer(config | callbacks, logger=logger)
 
     def subscribe(self) -> None:
         """Join the group. A topic or broker that is missing is waited for."""
@@ -63,10 +70,11 @@ class Reader:
         )
 
     def turn(self) -> None:
-        """One round; returns after at most about a tenth of a second."""
+        """One round; returns after at most about a tenth of a second, but for what a broker makes wait."""
         self._account()
-        self._commit_when_due()
         room = self._room()
+        self._commits.when_due(self._consumer, urgent=room <= 0)
+        self._writer.topics.look(reading=bool(self._lanes))
         if self._held or room <= 0:
             self._wait_for_room()
             return
@@ -79,14 +87,23 @@ class Reader:
         self._writer.serve(timeout_seconds)
         for record in self._writer.finished():
             record.lane.done(record.offset)
-            self._done += 1
+            self._commits.done += 1
 
-    def _room(self) -> int:
-        """How many records may be read now; bytes are judged by the largest record seen lately."""
+    def _space(self) -> tuple[int, int]:
+        """How many records, and how many bytes, are missing to the bounds of what may be in flight."""
         lanes = self._lanes.values()
         records = self._settings.kafka_max_in_flight_records - sum(lane.records for lane in lanes)
-        free = self._settings.kafka_max_in_flight_bytes - sum(lane.bytes for lane in lanes)
-        if records <= 0 or free <= 0:
+        return records, self._settings.kafka_max_in_flight_bytes - sum(lane.bytes for lane in lanes)
+
+    def _room(self) -> int:
+        """How many records may be read now; bytes are judged by the largest record seen lately.
+
+        From a pause on there is none until half of what may be in flight has gone, so that pauses are few.
+        """
+        records, free = self._space()
+        most, most_bytes = self._settings.kafka_max_in_flight_records, self._settings.kafka_max_in_flight_bytes
+        records -= min(_SPARE_RECORDS, most // 2)
+        if records <= 0 or free <= 0 or (self._paused and (records < most // 2 or free < most_bytes // 2)):
             return 0
         return min(MAX_POLL_RECORDS, records, max(1, free // self._largest))
 
@@ -109,18 +126,26 @@ class Reader:
             lane = self._lanes.get((message.topic() or "", message.partition() or 0))
             if lane is None:
                 continue  # revoked between fetch and now: whoever has the partition reads it again
-            size = len(message)
-            key = message.key()
-            if key:
-                size += len(key)
-            offset = message.offset() or 0
-            lane.read(offset, size)
+            record = record_of(lane, message)
+            size = size_of(record)
+            try:
+                lane.read(record.offset, size)
+            except ValueError:
+                record.lane = lane = self._rewound(lane, record.offset)
+                lane.read(record.offset, size)
             largest = max(largest, size)
-            batch.append(
-                Record(lane, offset, _bytes(key), _bytes(message.value()), message.headers(), message.timestamp()[1])  # type: ignore[arg-type]
-            )
+            batch.append(record)
         self._largest = max(largest, self._largest * 7 // 8, 256)
         return batch
+
+    def _rewound(self, lane: Lane, offset: int) -> Lane:
+        """A lane from `offset` on: the log was cut or the topic made anew, or an earlier position is read again.
+
+        What the old one had in flight is answered, but commits nothing any more.
+        """
+        logger.warning("%s/%d goes back to offset %d: what follows is read again", lane.topic, lane.partition, offset)
+        new = self._lanes[lane.topic, lane.partition] = Lane(lane.topic, lane.partition)
+        return new
 
     def _hand_over(self, timeout_seconds: float) -> None:
         if not self._held:
@@ -138,104 +163,57 @@ class Reader:
         if self._blocked_since is None:
             self._blocked_since = now
         if self._held:
-            self._hand_over(0.02)
+            self._hand_over(_WAIT_SECONDS)
         else:
-            self._account(0.02)
+            self._account(_WAIT_SECONDS)
         if now - self._blocked_since > _PAUSE_AFTER_SECONDS:
             self._pause()
-            self._held += self._taken([late] if (late := self._consumer.poll(0)) else [])
+        if self._paused or (self._commits.under_way and min(self._space()) > 0):
+            late = self._consumer.poll(0)
+            self._held += self._taken([late] if late is not None else [])
 
     def _pause(self) -> None:
         if not self._paused and self._lanes:
             self._consumer.pause(self._partitions())
             self._paused = True
+            logger.debug("paused: %d records in flight", sum(lane.records for lane in self._lanes.values()))
 
     def _go_on(self) -> None:
         self._blocked_since = None
         if self._paused:
             self._consumer.resume(self._partitions())
             self._paused = False
+            logger.debug("resumed: %d records in flight", sum(lane.records for lane in self._lanes.values()))
 
     def _partitions(self) -> list[TopicPartition]:
         return [TopicPartition(topic, partition) for topic, partition in self._lanes]
 
-    def _commit_when_due(self) -> None:
-        if self._committing or not self._done:
-            return
-        if self._done < _COMMIT_RECORDS and time.monotonic() - self._committed_at < _COMMIT_SECONDS:
-            return
-        self._commit(list(self._lanes.values()), wait=False)
-
-    def _commit(self, lanes: Sequence[Lane], *, wait: bool) -> None:
-        """Commit every lane's position. A commit that fails is made anew by the next, which reaches as far or further."""
-        offsets = [
-            TopicPartition(lane.topic, lane.partition, position)
-            for lane in lanes
-            if (position := lane.uncommitted) is not None
-        ]
-        self._done = 0
-        self._committed_at = time.monotonic()
-        if not offsets:
-            return
-        try:
-            if wait:
-                self._consumer.commit(offsets=offsets, asynchronous=False)
-            else:
-                self._consumer.commit(offsets=offsets, asynchronous=True)
-                self._committing = True
-        except KafkaException as error:
-            self._on_error(error.args[0])
-
-    def _on_commit(self, error: KafkaError | None, offsets: list[TopicPartition]) -> None:
-        self._committing = False
-        if error is not None:
-            self._done += 1  # so that the next turn that is due tries again
-            self._on_error(error)
-            return
-        for found in offsets:
-            lane = self._lanes.get((found.topic, found.partition))
-            if lane is not None and found.error is None:
-                lane.committed(found.offset)
-
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for found in partitions:
             self._lanes[found.topic, found.partition] = Lane(found.topic, found.partition)
-        logger.info("assigned %s", _named(partitions))
+        logger.info("assigned %s", named(partitions))
         self._paused = False
-        self._tell_backlog(consumer, partitions)
-
-    def _tell_backlog(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Where the group has never committed, say how many records wait: a first start reads from the beginning."""
-        try:
-            fresh = [found for found in consumer.committed(partitions, timeout=5) if found.offset == OFFSET_INVALID]
-            marks = [consumer.get_watermark_offsets(found, timeout=5) for found in fresh]
-        except KafkaException:
-            return
-        waiting = sum(high - low for low, high in (mark for mark in marks if mark))
-        if waiting:
-            reset = self._settings.kafka_auto_offset_reset
-            logger.warning(
-                "group %s starts %s with %s: %d retained records there", self._settings.kafka_group_id,
-                _named(fresh), reset, waiting,
-            )  # fmt: skip
+        if partitions:
+            self._writer.topics.count()  # before the first answer, which goes to the partition of its source
+            tell_backlog(self._settings, consumer, partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Finish what is under way there, within a bound, commit it and let go."""
         lanes = self._taken_away(partitions)
         deadline = time.monotonic() + _REVOKE_SECONDS
         while not all(lane.finished for lane in lanes) and time.monotonic() < deadline:
-            self._hand_over(0.02)
-            self._account(0.02)
-        self._commit(lanes, wait=True)
+            self._hand_over(_WAIT_SECONDS)
+            self._account(_WAIT_SECONDS)
+        self._commits.last(consumer, lanes)
         for lane in lanes:
             lane.revoked = True
-        logger.info("revoked %s", _named(partitions))
+        logger.info("revoked %s", named(partitions))
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Others have them already: commit nothing."""
         for lane in self._taken_away(partitions):
             lane.revoked = True
-        logger.warning("lost %s: this member was thought dead", _named(partitions))
+        logger.warning("lost %s: this member was thought dead", named(partitions))
 
     def _taken_away(self, partitions: list[TopicPartition]) -> list[Lane]:
         found = (self._lanes.pop((gone.topic, gone.partition), None) for gone in partitions)
@@ -244,33 +222,27 @@ class Reader:
     def _on_error(self, error: KafkaError) -> None:
         """Say each kind of trouble once a minute: librdkafka repeats it for as long as it lasts."""
         now = time.monotonic()
-        if now - self._said.get(error.code(), -60.0) >= 60.0:
+        if error.fatal():
+            self.fatal = error.str()
+        elif now - self._said.get(error.code(), -_SAY_SECONDS) >= _SAY_SECONDS:
             self._said[error.code()] = now
             logger.warning("%s", error.str())
 
-    def refresh(self) -> None:
-        """What must be looked up now and then."""
-        if self._lanes:
-            self._writer.refresh_partitions(self._settings.kafka_topic_input)
-
-    def finish(self, finished: Callable[[], bool], deadline: float) -> None:
+    def finish(self, answered: Callable[[], bool], deadline: float) -> None:
         """Read no more; let what is under way end, until `deadline` (monotonic seconds); commit; leave the group."""
         self._held = []
-        self._pause()
-        while not finished() and time.monotonic() < deadline:
-            self._account(0.02)
-            self._consumer.poll(0)
-        self._writer.flush(max(0.0, deadline - time.monotonic()))
-        self._account()
-        self._commit(list(self._lanes.values()), wait=True)
+        closing = deadline - min(_CLOSING_SECONDS, (deadline - time.monotonic()) / 3)
+        try:
+            self._pause()
+            while not (answered() and self._writer.idle) and time.monotonic() < closing:
+                self._account(_WAIT_SECONDS)
+                self._commits.when_due(self._consumer)
+                self._consumer.poll(0)
+            self._account()
+            while self._commits.owing() and time.monotonic() < deadline:
+                self._commits.when_due(self._consumer, urgent=True)
+                self._consumer.poll(_WAIT_SECONDS)
+        except KafkaException as error:
+            self._on_error(error.args[0])
         self._lanes.clear()
         self._consumer.close()
-
-
-def _bytes(value: str | bytes | None) -> bytes | None:
-    """What the client's types allow to be text, and never is for a consumer."""
-    return value.encode() if isinstance(value, str) else value
-
-
-def _named(partitions: Sequence[TopicPartition]) -> str:
-    return ", ".join(f"{found.topic}/{found.partition}" for found in partitions) or "nothing"

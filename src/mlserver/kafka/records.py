@@ -167,12 +167,18 @@ def answer_headers(record: Record) -> Headers:
 def error_answer(record: Record, error: MLServerError) -> tuple[bytes, Headers]:
     """Value and headers of the answer to a record that cannot be served."""
     seen = record.seen()
-    headers: Headers = [seen[name] for name in (MODEL, VERSION) if name in seen]
+    headers: Headers = [(name, seen[name][1]) for name in (MODEL, VERSION) if name in seen]
     headers += [(STATUS, b"error"), (SOURCE, record.source.encode())]
     request_id = record.request_id or _id_from_key(record.key)
     if request_id:
         headers.append((REQUEST_ID, request_id.encode()))
     return error_bytes(str(error)), headers + _echoed(record)
+
+
+def shortest_error_answer(record: Record) -> tuple[bytes, Headers]:
+    """The same where its topic refuses that for its size: the message cut short, nothing that callers chose."""
+    message = _cut(str(record.error)).decode()
+    return error_bytes(message), [(STATUS, b"error"), (SOURCE, record.source.encode())]
 
 
 def dead_letter_headers(record: Record, error: MLServerError, server: str, attempts: int = 1) -> Headers:
@@ -184,20 +190,24 @@ def dead_letter_headers(record: Record, error: MLServerError, server: str, attem
         ("attempts", str(attempts).encode()),
         ("source", record.source.encode()),
         ("timestamp", str(record.timestamp).encode()),
-        ("model", model),
+        ("model", model[:_MAX_MESSAGE_BYTES]),
         ("server", server.encode()),
     ]
     return [*record.headers, *((_DEAD + name, value) for name, value in ours)]
 
 
-def truncated(value: bytes | None) -> Headers:
+def truncated(value: bytes) -> Headers:
     """What a dead letter says instead of a value that its topic refuses."""
-    value = value or b""
     return [
         (f"{_DEAD}truncated", b"true"),
         (f"{_DEAD}value-bytes", str(len(value)).encode()),
         (f"{_DEAD}value-sha256", hashlib.sha256(value).hexdigest().encode()),
     ]
+
+
+def dropped(part: str) -> Headers:
+    """What a dead letter says instead of headers, or even a key, that its topic refuses."""
+    return [(f"{_DEAD}dropped", part.encode())]
 
 
 def _cut(message: str) -> bytes:

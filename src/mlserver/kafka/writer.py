@@ -1,7 +1,7 @@
 """Producing: every record read gets exactly one terminal record, and every delivery report is looked at.
 
-`result` and `failure` belong to the thread that speaks to the scheduler; `serve` to the one that polls. Reports may
-arrive in either: all they do is append to queues.
+`result` and `failure` belong to the thread that speaks to the scheduler; `finished` and `serve` to the one that polls.
+Reports may arrive in either: all they do is append to queues. What the broker refused is sent again by `serve`.
 """
 
 import logging
@@ -13,53 +13,19 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from mlserver.errors import MLServerError
-from mlserver.kafka.records import (
-    Headers,
-    Record,
-    answer_headers,
-    dead_letter_headers,
-    error_answer,
-    too_large,
-    truncated,
-)
+from mlserver.kafka.letters import ANY_PARTITION, DEAD, ERROR, RESULT, Letter, Reports
+from mlserver.kafka.records import Record, answer_headers, dead_letter_headers, error_answer, too_large
+from mlserver.kafka.topics import Topics
 from mlserver.settings import Settings
 
 logger = logging.getLogger("mlserver.kafka")
 
-_ANY_PARTITION = -1
-_RESULT, _ERROR, _DEAD = "result", "error answer", "dead letter"
 # Between tries at a topic that refuses or is missing: often enough to go on soon, seldom enough not to be load.
 _RETRY_SECONDS = 1.0
-_REFRESH_SECONDS = 60.0
-_METADATA_TIMEOUT_SECONDS = 5.0
-
-
-class _Letter:
-    """One record on its way to the broker, with what it takes to send it again.
-
-    `part` says which of the terminal records it is. A result stands alone; an error answer and its dead letter are
-    two, and the source is done when both have arrived.
-    """
-
-    __slots__ = ("headers", "part", "partition", "record", "topic", "value", "writer")
-
-    def __init__(
-        self, writer: "Writer", part: str, record: Record, topic: str, value: bytes | None, headers: Headers
-    ) -> None:
-        self.writer = writer
-        self.part = part
-        self.record = record
-        self.topic = topic
-        self.value = value
-        self.headers = headers
-        self.partition = _ANY_PARTITION
-
-    def delivered(self, error: KafkaError | None, message: Any) -> None:
-        """librdkafka's delivery report; comes in whichever thread polls."""
-        if error is None:
-            self.writer.acknowledged.append(self)
-        else:
-            self.writer.refused.append((self, error))
+# A topic that refuses does so for every letter: once a minute is enough to be told.
+_SAY_SECONDS = 60.0
+# Poison comes in floods; the whole message is in the dead letter.
+_LOGGED_CHARACTERS = 300
 
 
 class Writer:
@@ -67,131 +33,150 @@ class Writer:
 
     def __init__(self, settings: Settings, config: dict[str, Any]) -> None:
         """Raises KafkaException with librdkafka's own message where `config` is wrong."""
-        self._settings = settings
+        self._config = config | {"error_cb": self._on_error}
+        self._server = settings.server_name
         self._output_topic = settings.kafka_topic_output
         self._error_topic = settings.kafka_topic_error or settings.kafka_topic_output
+        self._dead_topic = settings.kafka_topic_dead_letter
         self.fatal: str | None = None
         """Why this producer can never be used again, where that is so."""
-        self.acknowledged: deque[_Letter] = deque()
-        self.refused: deque[tuple[_Letter, KafkaError]] = deque()
+        self._reports = Reports()
         self._outstanding: dict[Record, int] = {}
-        self._again: deque[tuple[float, _Letter]] = deque()
-        self._partitions: dict[str, int] = {}
-        self._refreshed = -_REFRESH_SECONDS
-        self.client = Producer(config | {"error_cb": self._on_error}, logger=logger)
+        self._ready: deque[Letter] = deque()
+        self._again: deque[tuple[float, Letter]] = deque()
+        self._said: dict[tuple[str, int], float] = {}
+        self._client = Producer(self._config, logger=logger)
+        self._lone_client: Producer | None = None
+        self.topics = Topics(settings, self._client)
 
     def result(self, record: Record) -> None:
         """Produce the body of `record`."""
-        letter = _Letter(self, _RESULT, record, self._output_topic, record.body, answer_headers(record))
+        letter = Letter(self._reports, RESULT, record, self._output_topic, record.body, answer_headers(record))
         self._to_source_partition(letter)
-        self._produce(letter)
+        self._insist(letter)
 
     def failure(self, record: Record, error: MLServerError) -> None:
         """Produce the error answer to `record` and its dead letter, which keeps key, value and headers as they were."""
-        logger.warning("record %s: %s", record.source, error)
-        reply = _Letter(self, _ERROR, record, self._error_topic, *error_answer(record, error))
-        self._to_source_partition(reply)
-        headers = dead_letter_headers(record, error, self._settings.server_name)
-        self._outstanding[record] = 2
-        self._produce(reply)
-        self._produce(_Letter(self, _DEAD, record, self._settings.kafka_topic_dead_letter, record.value, headers))
+        for letter in self._letters(record, error):
+            self._insist(letter)
 
     def finished(self) -> Iterator[Record]:
         """The records whose terminal records have all arrived since the last call."""
-        acknowledged, outstanding = self.acknowledged, self._outstanding
+        acknowledged, outstanding = self._reports.acknowledged, self._outstanding
         while acknowledged:
             letter = acknowledged.popleft()
             record = letter.record
-            if letter.part is not _RESULT:
+            if letter.part is not RESULT:
                 outstanding[record] -= 1
                 if outstanding[record]:
                     continue
                 del outstanding[record]
             yield record
 
-    def _to_source_partition(self, letter: _Letter) -> None:
-        """Keep the source's partition where both topics have as many, so that their order is the same too."""
-        count = self._partitions.get(letter.topic)
-        if count and count == self._partitions.get(letter.record.topic):
-            letter.partition = letter.record.partition
-
-    def _produce(self, letter: _Letter) -> None:
-        key = letter.record.key
-        while True:
-            try:
-                self.client.produce(
-                    letter.topic,
-                    letter.value,
-                    key,
-                    letter.partition,
-                    headers=letter.headers,
-                    on_delivery=letter.delivered,
-                )
-                return
-            except BufferError:
-                self.client.poll(0.1)  # librdkafka's queue is full: reports make room
-            except KafkaException as error:
-                self.refused.append((letter, error.args[0]))
-                return
+    @property
+    def idle(self) -> bool:
+        """Whether every letter has its report, and that has been looked at."""
+        lone = self._lone_client
+        under_way = len(self._client) + (len(lone) if lone is not None else 0)
+        return not (under_way or self._reports.refused or self._ready or self._again or self._reports.acknowledged)
 
     def serve(self, timeout_seconds: float = 0) -> None:
-        """Let reports arrive, for at most so long, and deal with those that were refusals."""
-        self.client.poll(timeout_seconds)
-        while self.refused:
-            self._refusal(*self.refused.popleft())
+        """Let reports arrive, for at most so long, and send again what was refused."""
+        self._client.poll(timeout_seconds)
+        if self._lone_client is not None:
+            self._lone_client.poll(0)
+        while self._reports.refused:
+            self._refusal(*self._reports.refused.popleft())
         now = time.monotonic()
         while self._again and self._again[0][0] <= now:
-            self._produce(self._again.popleft()[1])
+            self._ready.append(self._again.popleft()[1])
+        while self._ready and self._offer(self._ready[0]):
+            self._ready.popleft()
 
-    def _refusal(self, letter: _Letter, error: KafkaError) -> None:
-        code = error.code()
-        record = letter.record
-        if code == KafkaError.MSG_SIZE_TOO_LARGE and letter.part is _RESULT:
-            self.failure(record, too_large(len(letter.value or b"")))
+    def _letters(self, record: Record, error: MLServerError) -> tuple[Letter, Letter]:
+        """Both must be acknowledged before `record` is done."""
+        logger.warning("record %s: %s", record.source, str(error)[:_LOGGED_CHARACTERS])
+        record.error = error
+        self._outstanding[record] = 2
+        reply = Letter(self._reports, ERROR, record, self._error_topic, *error_answer(record, error))
+        self._to_source_partition(reply)
+        headers = dead_letter_headers(record, error, self._server)
+        return reply, Letter(self._reports, DEAD, record, self._dead_topic, record.value, headers)
+
+    def _to_source_partition(self, letter: Letter) -> None:
+        """Keep the source's partition where both topics have as many, so that their order is the same too."""
+        partitions = self.topics.partitions
+        count = partitions.get(letter.topic)
+        if count and count == partitions.get(letter.record.topic):
+            letter.partition = letter.record.partition
+
+    def _insist(self, letter: Letter) -> None:
+        """Produce, and wait while librdkafka's queue is full: reports make room."""
+        while not self._offer(letter):
+            self._client.poll(0.1)
+
+    def _offer(self, letter: Letter) -> bool:
+        """Produce; False where librdkafka's queue is full."""
+        client = self._alone() if letter.alone else self._client
+        try:
+            client.produce(
+                letter.topic,
+                letter.value,
+                letter.key,
+                letter.partition,
+                headers=letter.headers,
+                on_delivery=letter.delivered,
+            )
+        except BufferError:
+            return False
+        except KafkaException as error:
+            self._reports.refused.append((letter, error.args[0]))
+        return True
+
+    def _refusal(self, letter: Letter, error: KafkaError) -> None:
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and self._smaller(letter):
             return
-        if code == KafkaError.MSG_SIZE_TOO_LARGE and letter.part is _DEAD and letter.value is not None:
-            letter.headers = letter.headers + truncated(letter.value)
-            letter.value = None
-            self._produce(letter)
-            return
-        if code == KafkaError._UNKNOWN_PARTITION:
-            letter.partition = _ANY_PARTITION
-            self._refreshed = -_REFRESH_SECONDS
+        if error.code() == KafkaError._UNKNOWN_PARTITION:
+            letter.partition = ANY_PARTITION
+            self.topics.expire()
         else:
             # Nothing is dropped, and no offset is committed past it: the topic may come back.
-            logger.error(
-                "topic %s does not take the %s of record %s: %s", letter.topic, letter.part, record.source, error
-            )
+            self._say(letter, error)
         self._again.append((time.monotonic() + _RETRY_SECONDS, letter))
 
-    def refresh_partitions(self, input_topic: str) -> None:
-        """Look up how many partitions the topics have, once a minute; a broker that is away changes nothing."""
-        if time.monotonic() - self._refreshed < _REFRESH_SECONDS:
-            return
-        self._refreshed = time.monotonic()
-        topics = (input_topic, self._settings.kafka_topic_output, self._error_topic)
-        before = dict(self._partitions)
-        for topic in dict.fromkeys(topics):
-            try:
-                found = self.client.list_topics(topic, timeout=_METADATA_TIMEOUT_SECONDS).topics[topic]
-            except KafkaException:
-                return
-            if found.error is None:
-                self._partitions[topic] = len(found.partitions)
-        counts = [self._partitions.get(topic) for topic in topics[:2]]
-        if self._partitions != before and counts[0] != counts[1]:
-            logger.warning(
-                "topics %s and %s have %s and %s partitions: answers keep their key's order, not their partition's",
-                *topics[:2], *counts,
-            )  # fmt: skip
+    def _smaller(self, letter: Letter) -> bool:
+        """Send again what was too large, if there is a way.
 
-    def flush(self, timeout_seconds: float) -> None:
-        """Wait for the reports of everything produced, for at most so long."""
-        deadline = time.monotonic() + timeout_seconds
-        while (len(self.client) or self.refused or self._again) and time.monotonic() < deadline:
-            self.serve(0.05)
-        self.serve()
+        The broker judges whole batches, so that one too large among them, or many small ones, may have harmed this
+        letter: it is tried alone before anything is left out.
+        """
+        if not letter.alone:
+            letter.alone = True
+            self._ready.append(letter)
+            return True
+        if letter.part is RESULT:
+            self._ready.extend(self._letters(letter.record, too_large(len(letter.value or b""))))
+            return True
+        if letter.shrink():
+            self._ready.append(letter)
+            return True
+        return False
+
+    def _alone(self) -> Producer:
+        """Each of its batches is one letter. Made when it is first needed, which for most servers is never."""
+        if self._lone_client is None:
+            self._lone_client = Producer(self._config | {"batch.num.messages": 1}, logger=logger)
+        return self._lone_client
+
+    def _say(self, letter: Letter, error: KafkaError) -> None:
+        now = time.monotonic()
+        if now - self._said.get((letter.topic, error.code()), -_SAY_SECONDS) >= _SAY_SECONDS:
+            self._said[letter.topic, error.code()] = now
+            logger.error(
+                "topic %s does not take the %s of record %s, which is tried until it does: %s",
+                letter.topic, letter.part, letter.record.source, error.str(),
+            )  # fmt: skip
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
-            self.fatal = str(error)
+            self.fatal = error.str()

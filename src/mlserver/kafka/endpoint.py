@@ -1,0 +1,138 @@
+"""The scheduler's end of a door's socket: calls come in, the data plane answers them."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from mlserver.dataplane import DataPlane
+from mlserver.engine.frames import Assembler, Call, Frame, Parsed, ProtocolError, Started, Word
+from mlserver.engine.isolate import Outcome
+from mlserver.errors import ModelError
+from mlserver.types.tensors import TensorRequest
+
+logger = logging.getLogger("mlserver.kafka")
+
+# Answers are sent when a frame's calls are done, or this long after the first of them: a slow model's door must not
+# look dead.
+_FLUSH_SECONDS = 0.05
+# Calls of one frame that run side by side, where `predict` is async.
+_MAX_CONCURRENT_CALLS = 64
+# What encoding raises for values that a runtime may put into an answer and msgpack has no word for.
+_UNSENDABLE = (TypeError, ValueError, OverflowError, RecursionError, ProtocolError)
+
+
+class Endpoint(asyncio.Protocol):
+    """Frames from the door, answered by the data plane."""
+
+    def __init__(self, dataplane: DataPlane, on_started: Callable[["Endpoint", Started], None]) -> None:
+        self._dataplane = dataplane
+        self._on_started = on_started
+        self._assembler = Assembler()
+        self._transport: asyncio.Transport | None = None
+        self._slots = asyncio.Semaphore(_MAX_CONCURRENT_CALLS)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its bases
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        for task in self._tasks:
+            task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for payload in self._assembler.feed(data):
+                self._frame(Parsed(payload))
+        except ProtocolError as error:
+            logger.error("the Kafka door broke the protocol: %s", error)
+            self.close()
+
+    def send_word(self, word: Word) -> None:
+        """One word without tensors."""
+        frame = Frame()
+        frame.add(word)
+        self._send(frame)
+
+    def close(self) -> None:
+        """Close the socket: the door then ends."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def _frame(self, parsed: Parsed) -> None:
+        calls = []
+        for word in parsed.words:
+            if isinstance(word, Call):
+                calls.append((word, parsed.request(word)))
+            elif isinstance(word, Started):
+                self._on_started(self, word)
+            else:
+                raise ProtocolError(f"unexpected word {type(word).__name__}")
+        answers = _Answers(len(calls), self._send)
+        for call, request in calls:
+            task = asyncio.create_task(self._answer(call, request, answers))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, call: Call, request: TensorRequest, answers: "_Answers") -> None:
+        async with self._slots:
+            # Between two predicts that block the loop, the other doors have their turn.
+            await asyncio.sleep(0)
+            try:
+                outcomes = await self._dataplane.infer_members(request, call.members)
+            except Exception as error:
+                # Records without an answer would stand in the way of all behind them, for ever.
+                logger.exception("unexpected failure of model %r", call.model)
+                outcomes = [Outcome(len(call.members), None, ModelError.of(error))]
+        answers.add(call.number, outcomes)
+
+    def _send(self, frame: Frame) -> None:
+        if self._transport is not None:
+            self._transport.writelines(frame.parts())
+
+
+class _Answers:
+    """Gathers the outcomes of one frame's calls into as few frames back as their timing allows."""
+
+    def __init__(self, calls: int, send: Callable[[Frame], None]) -> None:
+        self._missing = calls
+        self._send = send
+        self._waiting: list[tuple[int, Outcome]] = []
+        self._begun = time.monotonic()
+
+    def add(self, number: int, outcomes: Sequence[Outcome]) -> None:
+        """Take one call's outcomes in; send when it was the last, or the first has waited long enough."""
+        self._waiting += [(number, outcome) for outcome in outcomes]
+        self._missing -= 1
+        now = time.monotonic()
+        if not self._missing or now - self._begun > _FLUSH_SECONDS:
+            self._flush()
+            self._begun = now
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        try:
+            self._send(_frame_of(waiting))
+        except _UNSENDABLE:
+            # An outcome that has no form on a socket: the others are sent, and that one is the model's failure.
+            for one in waiting:
+                self._send_alone(*one)
+
+    def _send_alone(self, number: int, outcome: Outcome) -> None:
+        try:
+            self._send(_frame_of([(number, outcome)]))
+        except _UNSENDABLE as error:
+            failure = ModelError(f"the model's answer cannot be passed on: {error}")
+            self._send(_frame_of([(number, Outcome(outcome.members, None, failure))]))
+
+
+def _frame_of(outcomes: Sequence[tuple[int, Outcome]]) -> Frame:
+    frame = Frame()
+    for number, outcome in outcomes:
+        if outcome.response is not None:
+            frame.result(number, outcome.members, outcome.response)
+        elif outcome.error is not None:
+            frame.failure(number, outcome.members, outcome.error)
+    return frame
