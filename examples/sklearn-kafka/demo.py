@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from sklearn import datasets
 
 from mlserver.testing.kafka import Broker, BrokerError, MockBroker, create_topics, missing_tools
@@ -145,13 +145,15 @@ def ask_over_kafka(client: dict[str, Any], request: dict[str, Any]) -> None:
         producer.flush(timeout=PATIENCE_SECONDS)
     say("sent a record to mlserver-input")
     consumer = KafkaConsumer(
-        "mlserver-output",
         auto_offset_reset="earliest",
         enable_auto_commit=False,
         consumer_timeout_ms=int(PATIENCE_SECONDS * 1000),
         **client,
     )
     with consumer:
+        # By number: the stand-in now and then leaves a consumer that subscribes without a partition.
+        numbers = consumer.partitions_for_topic("mlserver-output") or ()
+        consumer.assign([TopicPartition("mlserver-output", number) for number in numbers])
         record = next(consumer, None)
     if record is None:
         raise DemoError(f"no answer on mlserver-output within {PATIENCE_SECONDS:.0f} s")

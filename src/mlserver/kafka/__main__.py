@@ -53,11 +53,15 @@ class Process:
             pass
         if self._deadline is None:
             self._reader.subscribe()
-        while self._deadline is None:
-            self._reader.turn()
-            self._look_around()
+        try:
+            while self._deadline is None:
+                self._reader.turn()
+                self._look_around()
+        except Exception:
+            logger.exception("the Kafka door failed")
+            self._fail()
         self._ring()
-        self._reader.finish(lambda: not self._thread.is_alive(), self._deadline)
+        self._reader.finish(lambda: not self._thread.is_alive(), self._deadline or 0.0)
         return self._exit_code
 
     def _look_around(self) -> None:

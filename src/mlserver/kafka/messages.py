@@ -1,24 +1,31 @@
 """From the client's messages to records."""
 
+from operator import methodcaller
+from typing import Any
+
 from confluent_kafka import Message
 
 from mlserver.errors import InferenceError
 from mlserver.kafka.records import Record
 from mlserver.kafka.tracker import Lane
 
+# For a header name that is not UTF-8 the client returns a broken list *and* sets an exception. A call that the
+# interpreter has specialised does not look for that, so that the exception would come up anywhere later; this one does.
+_headers: Any = methodcaller("headers")
+
 
 def record_of(lane: Lane, message: Message) -> Record:
     """The record in `message`, which has no error."""
     unreadable: InferenceError | None = None
     try:
-        headers = message.headers()
+        headers = _headers(message)
     except (SystemError, UnicodeDecodeError):
         # The protocol says that names are UTF-8; a client may write what it likes, and ours then gives none of them.
         headers = None
         unreadable = InferenceError("the record's headers cannot be read: a header name is not UTF-8")
     offset = message.offset()
     key, value = message.key(), message.value()
-    record = Record(lane, offset or 0, key, value, headers, message.timestamp()[1])  # type: ignore[arg-type]
+    record = Record(lane, offset or 0, key, value, headers, message.timestamp()[1])
     record.error = unreadable
     return record
 

@@ -1,0 +1,64 @@
+"""A broker that is not there: REST serves, readiness stays, and nothing is lost."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlserver.testing.kafka import Broker, create_topics
+from tests.kafka.client import Sent, Watch, all_committed, fresh, model, request, send
+from tests.kafka.serving import Server, make_folder, slow
+
+
+@contextmanager
+def ready_throughout(server: Server) -> Iterator[None]:
+    """Ask all the time; it must always be ready."""
+    stop = threading.Event()
+    found: list[bool] = []
+
+    def ask() -> None:
+        while not stop.wait(0.05):
+            found.append(server.ready())
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    assert found
+    assert all(found)
+
+
+def test_away_at_start_and_restarted_under_load(kafka_tools: None, tmp_path: Path) -> None:
+    broker = Broker()
+    topics = fresh(broker.bootstrap, create=False)
+    folder = make_folder(tmp_path / "served", topics, slow(0.05), shutdown_grace_seconds=5)
+    records = [Sent(request(1.0), model("slow"), None, n % 2) for n in range(5_000)]
+    bad = Sent(b"?", model("slow"))
+    with Server(folder) as server, Watch(broker.bootstrap, topics.output) as answers:
+        try:
+            with ready_throughout(server):
+                server.wait_for("Connection refused")
+                broker.start()
+                create_topics(broker.bootstrap, topics.input, topics.output, partitions=2)
+                sources = send(topics, [*records, bad])
+                answers.until(lambda found: len(found) > 1_000)
+                broker.restart()
+                answers.of_some(sources)
+                assert answers.records[-1].source in sources
+                all_committed(topics)
+            with Watch(broker.bootstrap, topics.dead_letter) as letters:
+                letters.of(sources[-1:])
+            server.wait_for(f"created topic {topics.dead_letter}")
+            assert len({answer.source for answer in answers.records}) == len(sources)
+            # And away at the end.
+            send(topics, records)
+            answers.until(lambda found: len(found) > len(sources) + 100)
+            broker.kill()
+            server.end(signal.SIGTERM)
+            assert server.gone(8) == 0
+        finally:
+            broker.stop()
