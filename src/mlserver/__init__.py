@@ -1,4 +1,4 @@
-"""A model-inference server: Open Inference Protocol (V2) over REST, gRPC and Kafka."""
+"""A model-inference server: Open Inference Protocol (V2) over REST and Kafka."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -115,9 +115,9 @@ def test_errors_keep_kind_message_and_status() -> None:
 
 def test_words_without_tensors() -> None:
     frame = Frame()
-    frame.add(Models([("m", None, True)]))
+    frame.add(Models([("m", None, 256)]))
     frame.add(Drain(2.5))
-    assert received(sent(frame)).words == [Models([("m", None, True)]), Drain(2.5)]
+    assert received(sent(frame)).words == [Models([("m", None, 256)]), Drain(2.5)]
 
 
 @pytest.mark.parametrize("length", [0, 4, MAX_FRAME_BYTES + 1, 2**32 - 1])

@@ -33,6 +33,7 @@ def key(found: TensorRequest) -> object:
         request(model="n"),
         request(version="v1"),
         request(parameters={"tenant": "A"}),
+        request(parameters={"tenant": 2**70}),
         request(outputs=[OutputRequest("predict_proba")]),
         request(outputs=[OutputRequest("predict", {"content_type": "np"})]),
         request(inputs=[fp32("y", 2, 3)]),

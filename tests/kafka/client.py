@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
 from mlserver.testing.kafka import create_topics
 from tests.kafka_fixtures import Topics
@@ -64,7 +64,7 @@ class Sent(NamedTuple):
 @functools.cache
 def producer_of(bootstrap: str) -> Producer:
     """One for all tests: a new one takes half a second to begin."""
-    config = {"bootstrap.servers": bootstrap, "linger.ms": 2, "log_level": 0, "reconnect.backoff.max.ms": 200}
+    config = {"bootstrap.servers": bootstrap, "linger.ms": 0, "log_level": 0, "reconnect.backoff.max.ms": 200}
     return Producer({**config, "message.max.bytes": 8 << 20, "message.timeout.ms": int(PATIENCE_SECONDS * 1000)})
 
 
@@ -153,7 +153,8 @@ class Watch:
         """What is new; it is kept in `records` too."""
         if not self._assigned:
             self._assign()
-        messages = self._consumer.consume(10_000, timeout)
+        first = self._consumer.poll(timeout)
+        messages = [] if first is None else [first, *self._consumer.consume(10_000, 0)]
         new = [_got(message) for message in messages if message.error() is None]
         self.records += new
         return new
@@ -218,4 +219,11 @@ def lag(topics: Topics) -> int:
 
 def all_committed(topics: Topics) -> None:
     """Wait until every partition is committed to its end."""
-    eventually(lambda: lag(topics) == 0, "the group has not committed to the end")
+
+    def nothing_left() -> bool:
+        try:
+            return lag(topics) == 0
+        except KafkaException:
+            return False  # a broker that has just been started does not know yet whose group it coordinates
+
+    eventually(nothing_left, "the group has not committed to the end")

@@ -49,7 +49,11 @@ def letters(served: Server, topics: Topics) -> Iterator[Watch]:
 
 
 @pytest.fixture
-def tell(request: pytest.FixtureRequest) -> Tell:
+def tell(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Tell:
     """Write a line to the terminal: seeds, figures."""
-    writer = request.config.get_terminal_writer()
-    return lambda line: writer.line(f"\n  {line}")
+
+    def line(text: str) -> None:
+        with capsys.disabled():
+            request.config.get_terminal_writer().line(f"\n  {text}")
+
+    return line

@@ -92,5 +92,6 @@ def test_a_model_that_hangs_does_not_hold_the_end(kafka_bootstrap: str, tmp_path
         server.wait_for("slow begins")
         server.end(signal.SIGTERM)
         assert server.gone(8) == 0
+        server.wait_for("left for the next: 10 records")
         answers.poll()
         assert answers.records == []

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from kafka import KafkaConsumer, KafkaProducer
+from kafka import TopicPartition as KafkaTopicPartition
 
 from mlserver.testing.kafka import Broker, BrokerError, MockBroker, create_topics, missing_tools
 from tests.kafka_fixtures import Topics
@@ -42,9 +43,13 @@ def produce(bootstrap: str, topic: str, value: bytes, **settings: object) -> Non
 
 
 def consume(bootstrap: str, topic: str, count: int, **settings: object) -> list[bytes]:
-    """The topic's first `count` records, read without a group."""
+    """The topic's first `count` records, read without a group.
+
+    By number: the mock now and then leaves a consumer of kafka-python that subscribes without a partition.
+    """
     settings |= {"auto_offset_reset": "earliest", "consumer_timeout_ms": 30_000}
-    with KafkaConsumer(topic, bootstrap_servers=bootstrap, **settings) as consumer:
+    with KafkaConsumer(bootstrap_servers=bootstrap, **settings) as consumer:
+        consumer.assign([KafkaTopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)])
         return [record.value for _, record in zip(range(count), consumer, strict=False)]
 
 

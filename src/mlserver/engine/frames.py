@@ -78,9 +78,9 @@ class Configure(msgspec.Struct, array_like=True, tag="configure"):
 
 
 class Models(msgspec.Struct, array_like=True, tag="models"):
-    """What is served now: (name, version or None for the default, row-wise)."""
+    """What is served now: (name, version or None for the default, rows that may be stacked; 1 for none)."""
 
-    served: list[tuple[str, str | None, bool]]
+    served: list[tuple[str, str | None, int]]
 
 
 class Started(msgspec.Struct, array_like=True, tag="started"):

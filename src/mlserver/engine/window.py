@@ -63,8 +63,13 @@ def _outputs(outputs: Sequence[_Output] | None) -> Hashable:
     return tuple((output.name, _packed(output.parameters)) for output in outputs) if outputs else None
 
 
-def _packed(parameters: dict[str, Any] | None) -> bytes | None:
-    return _pack(parameters) if parameters else None
+def _packed(parameters: dict[str, Any] | None) -> bytes | str | None:
+    if not parameters:
+        return None
+    try:
+        return _pack(parameters)
+    except (OverflowError, TypeError):
+        return repr(parameters)  # integers above 64 bits, which JSON has and msgpack has not
 
 
 def row_count(request: Described) -> int:

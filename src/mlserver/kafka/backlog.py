@@ -27,7 +27,7 @@ def tell_backlog(settings: Settings, consumer: Consumer, partitions: list[TopicP
     except KafkaException:
         return
     if waiting:
-        logger.warning(
+        logger.info(
             "group %s starts %s with %s: %d retained records there",
             settings.kafka_group_id, named(fresh), settings.kafka_auto_offset_reset, waiting,
         )  # fmt: skip

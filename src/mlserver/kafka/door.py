@@ -31,9 +31,6 @@ _Asked = tuple[Sequence[Record], TensorRequest]
 
 # Two frames at the scheduler: it predicts one while this thread decodes the next.
 _MAX_FRAMES = 2
-# Rows of one stack: where a predict's cost per row has long stopped falling, and 256 rows of the digits SVC keep the
-# scheduler's loop for 8 ms, no longer.
-_MAX_ROWS = 256
 # Before a record is tried again for which no model was ready.
 _AGAIN_SECONDS = 0.2
 
@@ -66,7 +63,7 @@ class Door:
         self._writer = writer
         self._on_words = on_words
         self._reader = JsonReader()
-        self._row_wise: set[tuple[str, str | None]] = set()
+        self._max_rows: dict[tuple[str, str | None], int] = {}
         self._window: deque[Record] = deque()
         self._calls: dict[int, _Call] = {}
         self._frames: dict[int, int] = {}  # frame -> its calls without a whole answer
@@ -111,7 +108,7 @@ class Door:
             try:
                 head = head_of(record, self._reader)
                 key = None
-                if (record.model, record.version) in self._row_wise:
+                if self._bound(record) > 1:
                     key = batch_key(record.model, record.version, head)
             except Exception as error:
                 record.error = _as_told(record, error)
@@ -121,8 +118,12 @@ class Door:
             else:
                 record.rows = row_count(head)
                 stacks.setdefault(key, []).append((record, head))
-        calls = (self._call(piece) for stack in stacks.values() for piece in _pieces(stack))
+        calls = (self._call(piece) for stack in stacks.values() for piece in _pieces(stack, self._bound(stack[0][0])))
         self._send([call for call in calls if call is not None])
+
+    def _bound(self, record: Record) -> int:
+        """Rows of one stack for the record's model, which need not be served here."""
+        return self._max_rows.get((record.model, record.version), 1)
 
     def _call(self, piece: _Stack) -> _Asked | None:
         """The records of a piece as one request; those whose data do not fit have their errors."""
@@ -180,7 +181,7 @@ class Door:
                 elif isinstance(word, Failure):
                     self._failed(word)
                 elif isinstance(word, Models):
-                    self._row_wise = {(name, version) for name, version, row_wise in word.served if row_wise}
+                    self._max_rows = {(name, version): rows for name, version, rows in word.served}
             self._on_words(parsed.words)
             self._write_answered()
 
@@ -269,12 +270,12 @@ def _encode(record: Record, response: TensorResponse) -> None:
         record.model, record.version = response.model, response.version
 
 
-def _pieces(stack: _Stack) -> Iterator[_Stack]:
+def _pieces(stack: _Stack, max_rows: int) -> Iterator[_Stack]:
     """Cut a stack so that no piece has more rows than one predict should; a record is never cut."""
     piece: _Stack = []
     rows = 0
     for entry in stack:
-        if piece and rows + entry[0].rows > _MAX_ROWS:
+        if piece and rows + entry[0].rows > max_rows:
             yield piece
             piece, rows = [], 0
         piece.append(entry)

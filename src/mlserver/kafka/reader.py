@@ -13,6 +13,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from mlserver.kafka.backlog import named, tell_backlog
+from mlserver.kafka.client_log import client_logger
 from mlserver.kafka.commits import Committer
 from mlserver.kafka.messages import record_of, size_of
 from mlserver.kafka.records import Record
@@ -58,7 +59,7 @@ class Reader:
         self._said: dict[int, float] = {}
         self._commits = Committer(self._lanes, self._on_error)
         callbacks = {"on_commit": self._commits.on_commit, "error_cb": self._on_error}
-        self._consumer = Consumer(config | callbacks, logger=logger)
+        self._consumer = Consumer(config | callbacks, logger=client_logger)
 
     def subscribe(self) -> None:
         """Join the group. A topic or broker that is missing is waited for."""
@@ -244,5 +245,7 @@ class Reader:
                 self._consumer.poll(_WAIT_SECONDS)
         except KafkaException as error:
             self._on_error(error.args[0])
+        if left := sum(lane.records for lane in self._lanes.values()):
+            logger.info("left for the next: %d records that were read, and are not committed", left)
         self._lanes.clear()
         self._consumer.close()

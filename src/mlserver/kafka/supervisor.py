@@ -83,14 +83,14 @@ class KafkaProcess:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    def _served(self) -> list[tuple[str, str | None, bool]]:
-        served: list[tuple[str, str | None, bool]] = []
+    def _served(self) -> list[tuple[str, str | None, int]]:
+        served: list[tuple[str, str | None, int]] = []
         for model in self._registry:
             if model.ready:
-                row_wise = model.answering().card.max_rows > 1
-                served.append((model.name, model.version, row_wise))
+                max_rows = model.answering().card.max_rows
+                served.append((model.name, model.version, max_rows))
                 if self._registry.is_default(model):
-                    served.append((model.name, None, row_wise))
+                    served.append((model.name, None, max_rows))
         return served
 
     async def _keep_alive(self) -> None:

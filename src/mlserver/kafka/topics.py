@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from mlserver.kafka.client_log import client_logger
 from mlserver.kafka.config import admin_config
 from mlserver.settings import Settings
 
@@ -94,7 +95,7 @@ class Topics:
         if found.error is None:
             self._settled = True
             return
-        self._admin = self._admin or AdminClient(admin_config(self._settings), logger=logger)
+        self._admin = self._admin or AdminClient(admin_config(self._settings), logger=client_logger)
         self._creating = self._admin.create_topics([NewTopic(name, 1)], operation_timeout=_AGAIN_SECONDS)[name]
 
     def _created(self, error: BaseException | None) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from mlserver.errors import MLServerError
+from mlserver.kafka.client_log import client_logger
 from mlserver.kafka.letters import ANY_PARTITION, DEAD, ERROR, RESULT, Letter, Reports
 from mlserver.kafka.records import Record, answer_headers, dead_letter_headers, error_answer, too_large
 from mlserver.kafka.topics import Topics
@@ -45,7 +46,7 @@ class Writer:
         self._ready: deque[Letter] = deque()
         self._again: deque[tuple[float, Letter]] = deque()
         self._said: dict[tuple[str, int], float] = {}
-        self._client = Producer(self._config, logger=logger)
+        self._client = Producer(self._config, logger=client_logger)
         self._lone_client: Producer | None = None
         self.topics = Topics(settings, self._client)
 
@@ -165,7 +166,7 @@ class Writer:
     def _alone(self) -> Producer:
         """Each of its batches is one letter. Made when it is first needed, which for most servers is never."""
         if self._lone_client is None:
-            self._lone_client = Producer(self._config | {"batch.num.messages": 1}, logger=logger)
+            self._lone_client = Producer(self._config | {"batch.num.messages": 1}, logger=client_logger)
         return self._lone_client
 
     def _say(self, letter: Letter, error: KafkaError) -> None:

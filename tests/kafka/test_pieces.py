@@ -1,0 +1,23 @@
+"""Stacks are cut where their model's bound is, and between records only."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlserver.kafka.door import _pieces
+from mlserver.kafka.records import Record
+from mlserver.kafka.tracker import Lane
+from mlserver.wire.json import RequestHead
+
+
+@given(st.lists(st.integers(1, 9), min_size=1), st.integers(1, 12))
+def test_no_piece_has_more_rows_than_its_model_may_get(rows: list[int], max_rows: int) -> None:
+    lane = Lane("input", 0)
+    stack = []
+    for offset, count in enumerate(rows):
+        record = Record(lane, offset, None, b"")
+        record.rows = count
+        stack.append((record, RequestHead(inputs=[])))
+    pieces = list(_pieces(stack, max_rows))
+    assert [entry for piece in pieces for entry in piece] == stack
+    for piece in pieces:
+        assert len(piece) == 1 or sum(record.rows for record, _ in piece) <= max_rows
