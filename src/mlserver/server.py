@@ -80,11 +80,7 @@ class MLServer:
 
     async def stop(self, sig: int | None = None) -> None:
         """Ask a running server to drain and end; `start` then returns."""
-        if sig is not None:
-            logger.info("stopping on %s", signal.Signals(sig).name)
-        self._dataplane.started = False
-        if self._stopping is not None:
-            self._stopping.set()
+        self._begin_stop(sig)
 
     def _open_doors(self) -> None:
         """Take every port before anything is started, then let health be asked while models load."""
@@ -119,7 +115,9 @@ class MLServer:
                 logger.error("%s", _load_failure(settings, error), exc_info=_unexpected(error))
                 self._dataplane.complete = False
             else:
-                tell(self._listeners, ModelLoaded(served.name, served.version, time.perf_counter() - begun))
+                seconds = time.perf_counter() - begun
+                logger.info("loaded model %r in %.2f s", served.name, seconds)
+                tell(self._listeners, ModelLoaded(served.name, served.version, seconds))
 
     def _models_changed(self) -> None:
         if self._kafka is not None:
@@ -129,8 +127,13 @@ class MLServer:
         if self._stopping is not None and self._stopping.is_set():
             logger.warning("second signal: ending at once")
             os._exit(128 + sig)
+        self._begin_stop(sig)
+
+    def _begin_stop(self, sig: int | None) -> None:
+        """Not ready from now on; `start` goes on to drain."""
+        if sig is not None:
+            logger.info("stopping on %s", signal.Signals(sig).name)
         self._dataplane.started = False
-        logger.info("stopping on %s", signal.Signals(sig).name)
         if self._stopping is not None:
             self._stopping.set()
 

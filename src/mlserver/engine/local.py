@@ -2,9 +2,6 @@
 
 import asyncio
 import inspect
-import logging
-import time
-from collections.abc import Awaitable
 from typing import Any
 
 from mlserver.context import model_context
@@ -15,8 +12,6 @@ from mlserver.model import MLModel
 from mlserver.settings import ModelSettings
 from mlserver.types.convert import from_public, to_public
 from mlserver.types.tensors import TensorRequest, TensorResponse
-
-logger = logging.getLogger("mlserver")
 
 
 class LocalRunner:
@@ -36,12 +31,10 @@ class LocalRunner:
             named = f"model {settings.name!r}: implementation {settings.implementation_!r}"
             raise ConfigurationError(f"{named} is no subclass of mlserver.MLModel")
         model = runtime(settings)
-        started = time.perf_counter()
         with model_context(settings):
             model.ready = await model.load()
             max_rows = max_rows_of(settings, row_wise=model.is_row_wise)
             card = ModelCard(await model.metadata(), max_rows=max_rows, ready=model.ready)
-        logger.info("loaded model %r in %.2f s", settings.name, time.perf_counter() - started)
         return cls(model, card)
 
     @property
@@ -75,5 +68,4 @@ class LocalRunner:
         if self._under_way:
             await self._idle.wait()
         with model_context(self._model.settings):
-            unloaded: Awaitable[bool] = self._model.unload()
-            await unloaded
+            await self._model.unload()
