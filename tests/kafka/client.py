@@ -209,7 +209,7 @@ def lag(topics: Topics) -> int:
         numbers = consumer.list_topics(topics.input, timeout=PATIENCE_SECONDS).topics[topics.input].partitions
         partitions = [TopicPartition(topics.input, number) for number in numbers]
         behind = 0
-        for found in consumer.committed(partitions, timeout=PATIENCE_SECONDS):
+        for found in eventually(lambda: _committed(consumer, partitions), "the broker does not know the group"):
             low, high = consumer.get_watermark_offsets(found, timeout=PATIENCE_SECONDS)
             behind += high - max(low, found.offset)
         return behind
@@ -217,13 +217,14 @@ def lag(topics: Topics) -> int:
         consumer.close()
 
 
+def _committed(consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+    """What the group has committed; nothing from a broker just started, which knows no group's coordinator yet."""
+    try:
+        return consumer.committed(partitions, timeout=PATIENCE_SECONDS)
+    except KafkaException:
+        return []
+
+
 def all_committed(topics: Topics) -> None:
     """Wait until every partition is committed to its end."""
-
-    def nothing_left() -> bool:
-        try:
-            return lag(topics) == 0
-        except KafkaException:
-            return False  # a broker that has just been started does not know yet whose group it coordinates
-
-    eventually(nothing_left, "the group has not committed to the end")
+    eventually(lambda: lag(topics) == 0, "the group has not committed to the end")
