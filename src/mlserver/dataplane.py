@@ -6,9 +6,10 @@ happened. It knows no web, RPC, Kafka or metrics package.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from mlserver.engine.isolate import Outcome, infer_members
+from mlserver.engine.runner import Runner
 from mlserver.errors import Kind, MLServerError, ModelNotReady
 from mlserver.events import Listener, RequestDone, tell
 from mlserver.registry import Registry, Served
@@ -49,6 +50,41 @@ class DataPlane:
             raise
         self._tell(RequestDone(served.name, served.version, time.perf_counter() - begun, None))
         return _completed(response, served, request.id)
+
+    def stream(
+        self, model: str, version: str | None, requests: AsyncIterator[TensorRequest]
+    ) -> AsyncIterator[TensorResponse]:
+        """Answer a stream of requests to one model, each response as the model makes it.
+
+        Raises ModelNotFound or ModelNotReady at once, before anything is sent, and MLServerError, and nothing else,
+        from the iterator. Whoever stops before its end closes it (`aclose`).
+        """
+        served = self._registry.find(model, version)
+        return self._streamed(served, served.answering(), requests)
+
+    async def _streamed(
+        self, served: Served, runner: Runner, requests: AsyncIterator[TensorRequest]
+    ) -> AsyncIterator[TensorResponse]:
+        begun = time.perf_counter()
+        request_id: str | None = None
+
+        async def named() -> AsyncIterator[TensorRequest]:
+            nonlocal request_id
+            async for request in requests:
+                request_id = request.id = request.id or request_id or generate_uuid()
+                yield request
+
+        responses = runner.stream(named())
+        try:
+            async for response in responses:
+                yield _completed(response, served, request_id)
+        except MLServerError as error:
+            self._tell(RequestDone(served.name, served.version, time.perf_counter() - begun, error.kind))
+            _log_failure(served, request_id, error)
+            raise
+        finally:
+            await _closed(responses)
+        self._tell(RequestDone(served.name, served.version, time.perf_counter() - begun, None))
 
     async def infer_members(self, request: TensorRequest, rows: Sequence[int]) -> list[Outcome]:
         """Answer the members of a stack, each as if it had come alone; ids are the caller's to give.
@@ -116,6 +152,12 @@ def _log_failure(served: Served, request_id: str | None, error: MLServerError) -
     """A model's own exception is logged with its traceback, which callers never see; other errors are callers'."""
     if error.kind is Kind.MODEL:
         logger.error("model %r failed on request %s: %s", served.name, request_id or "(stacked)", error, exc_info=error)
+
+
+async def _closed(responses: AsyncIterator[TensorResponse]) -> None:
+    """End a generator now: whoever left the loop over it leaves it to the garbage collector else."""
+    if isinstance(responses, AsyncGenerator):
+        await responses.aclose()
 
 
 def _completed(response: TensorResponse, served: Served, request_id: str | None) -> TensorResponse:

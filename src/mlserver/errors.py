@@ -15,6 +15,10 @@ runtime may raise ``MLServerError("...", status_code=418)``, and then that statu
     ├── PayloadTooLarge      TOO_LARGE          above `max_body_bytes`
     ├── UnsupportedEncoding  UNSUPPORTED        a Content-Encoding that is not known
     ├── ModelNotReady        UNAVAILABLE        loading, or its last load failed
+    ├── WorkerDied           UNAVAILABLE        the process that was predicting ended
+    ├── Overloaded           OVERLOADED         more is waiting than may wait
+    ├── DeadlineExceeded     TIMEOUT            the caller's time, or the model's, is over
+    ├── Forbidden            FORBIDDEN          a change that this caller may not make
     ├── NotImplementedByModel NOT_IMPLEMENTED   the model has no such method
     └── ModelError           MODEL              the model raised; carries class and text, never a traceback
     ConfigurationError       (not for clients)  the server cannot start: one line that says what to change
@@ -31,6 +35,9 @@ class Kind(StrEnum):
     TOO_LARGE = "too_large"
     UNSUPPORTED = "unsupported"
     UNAVAILABLE = "unavailable"
+    OVERLOADED = "overloaded"
+    TIMEOUT = "timeout"
+    FORBIDDEN = "forbidden"
     NOT_IMPLEMENTED = "not_implemented"
     MODEL = "model"
 
@@ -108,6 +115,34 @@ class ModelNotReady(MLServerError):
 
     def __init__(self, name: str, version: str | None = None) -> None:
         super().__init__(f"model {name!r}{f' version {version!r}' if version else ''} is not ready yet")
+
+
+class WorkerDied(MLServerError):
+    """The worker process that ran the model ended before it answered. The request may be sent again."""
+
+    kind = Kind.UNAVAILABLE
+
+    def __init__(self, name: str, version: str | None = None) -> None:
+        named = f"model {name!r}{f' version {version!r}' if version else ''}"
+        super().__init__(f"the worker of {named} ended before it answered")
+
+
+class Overloaded(MLServerError):
+    """More requests wait for a model than may wait. The request was not looked at, and may be sent again later."""
+
+    kind = Kind.OVERLOADED
+
+
+class DeadlineExceeded(MLServerError):
+    """The time that the caller, or the model's settings, gave this request is over."""
+
+    kind = Kind.TIMEOUT
+
+
+class Forbidden(MLServerError):
+    """This caller may not change the server."""
+
+    kind = Kind.FORBIDDEN
 
 
 class NotImplementedByModel(MLServerError):

@@ -38,6 +38,12 @@ def test_defaults() -> None:
         "parallel_workers": None,
         "warm_workers": False,
         "row_wise": None,
+        "max_concurrency": 64,
+        "max_workers": None,
+        "predict_timeout_seconds": None,
+        "idempotent": False,
+        "warmup_request": None,
+        "response_cache_bytes": 64 * 1024 * 1024,
     }
     assert ModelParameters().model_dump() == {
         "uri": None,

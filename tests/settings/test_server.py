@@ -53,6 +53,13 @@ DEFAULTS: dict[str, Any] = {
     "kafka_producer_config": {},
     "kafka_topic_dead_letter": "mlserver-dead-letter",
     "kafka_topic_error": None,
+    "worker_threads": None,
+    "worker_heartbeat_seconds": 5,
+    "admin_access": "loopback",
+    "admin_token": None,
+    "default_timeout_seconds": None,
+    "max_queue_requests": 1024,
+    "max_queue_bytes": 256 * 1024 * 1024,
     "kafka_max_in_flight_records": 10000,
     "kafka_max_in_flight_bytes": 64 * 1024 * 1024,
 }

@@ -6,7 +6,7 @@ answered.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from mlserver.engine.isolate import infer_members
 from mlserver.engine.runner import ModelCard, Runner
@@ -60,6 +60,10 @@ class Batcher:
         self._window.add(key, Member(request, waiter))
         self._schedule(loop)
         return await waiter
+
+    def stream(self, requests: AsyncIterator[TensorRequest]) -> AsyncIterator[TensorResponse]:
+        """Streams are never stacked."""
+        return self._runner.stream(requests)
 
     async def close(self) -> None:
         """Answer everyone who waits, then close the model."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+from collections.abc import AsyncIterator
 from typing import Any
 
 from mlserver.context import model_context
@@ -10,6 +11,7 @@ from mlserver.engine.runner import ModelCard
 from mlserver.errors import ConfigurationError, MLServerError, ModelError
 from mlserver.model import MLModel
 from mlserver.settings import ModelSettings
+from mlserver.types import InferenceRequest
 from mlserver.types.convert import from_public, to_public
 from mlserver.types.tensors import TensorRequest, TensorResponse
 
@@ -58,9 +60,35 @@ class LocalRunner:
             # A runtime that calls sys.exit must not take the server along.
             raise ModelError.of(error) from error
         finally:
-            self._under_way -= 1
-            if self._idle is not None and not self._under_way:
-                self._idle.set()
+            self._ended()
+
+    async def stream(self, requests: AsyncIterator[TensorRequest]) -> AsyncIterator[TensorResponse]:
+        """Run `predict_stream` in this process."""
+        model = self._model
+        self._under_way += 1
+        answers: Any = None
+        try:
+            answers = model.predict_stream(_public(requests))
+            while True:
+                # The model's own context, set for each step: between two of them other code runs here.
+                with model_context(model.settings):
+                    answer = await anext(answers, None)
+                if answer is None:
+                    return
+                yield from_public(answer, model=model.name, version=model.version)
+        except MLServerError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise ModelError.of(error) from error
+        finally:
+            if answers is not None:
+                await answers.aclose()
+            self._ended()
+
+    def _ended(self) -> None:
+        self._under_way -= 1
+        if self._idle is not None and not self._under_way:
+            self._idle.set()
 
     async def close(self) -> None:
         """Wait for the calls under way, then unload the model."""
@@ -69,3 +97,8 @@ class LocalRunner:
             await self._idle.wait()
         with model_context(self._model.settings):
             await self._model.unload()
+
+
+async def _public(requests: AsyncIterator[TensorRequest]) -> AsyncIterator[InferenceRequest]:
+    async for request in requests:
+        yield to_public(request)

@@ -1,5 +1,6 @@
 """The one call shape. Whatever stands between a door and a model - a batcher, a pool, a socket - is a Runner."""
 
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 from mlserver.types import MetadataModelResponse
@@ -31,6 +32,13 @@ class Runner(Protocol):
 
     async def infer(self, request: TensorRequest) -> TensorResponse:
         """Predict. Raises MLServerError, and nothing else, when there is no answer."""
+        ...
+
+    def stream(self, requests: AsyncIterator[TensorRequest]) -> AsyncIterator[TensorResponse]:
+        """Answer a stream of requests with a stream of responses. Raises MLServerError, and nothing else.
+
+        Whoever stops to iterate closes the iterator (`aclose`), which ends the model's generator.
+        """
         ...
 
     async def close(self) -> None:

@@ -9,6 +9,9 @@ STATUS: dict[Kind, int] = {
     Kind.UNSUPPORTED: 415,
     Kind.NOT_IMPLEMENTED: 501,
     Kind.UNAVAILABLE: 503,
+    Kind.OVERLOADED: 429,
+    Kind.TIMEOUT: 504,
+    Kind.FORBIDDEN: 403,
     Kind.MODEL: 500,
 }
 

@@ -88,6 +88,24 @@ class ModelSettings(BaseSettings):
         0, ge=0, description="Rows that are predicted together at most; 0 lets the server choose."
     )
     max_batch_time: float = Field(0.0, ge=0, description="Seconds that a request may wait for others at most.")
+    max_concurrency: int = Field(
+        64, gt=0, description="Calls of an `async def predict` at once in one worker; a plain `def` runs one at a time."
+    )
+    max_workers: int | None = Field(
+        None, gt=0, description="Workers that this model may keep busy at once; null: all of its pool."
+    )
+    predict_timeout_seconds: float | None = Field(
+        None, gt=0, description="Seconds that one `predict` may take: then its worker is replaced; null: no limit."
+    )
+    idempotent: bool = Field(
+        False, description="A request whose worker died is sent to another one, once: predicting twice does no harm."
+    )
+    warmup_request: dict[str, Any] | str | None = Field(
+        None, description="Inference request that is sent before the model is ready: an object, or its JSON file."
+    )
+    response_cache_bytes: int = Field(
+        64 * 1024 * 1024, gt=0, description="Bytes of responses that are kept, where `cache_enabled` is on."
+    )
     cache_enabled: bool = Field(False, description="Cache responses, where the server's `cache_enabled` is on too.")
     parallel_workers: int | None = Field(
         None, description="Deprecated: 0 or less runs this model in the server's process; other values do nothing."

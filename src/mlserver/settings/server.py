@@ -3,7 +3,7 @@
 import os
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ImportString, PrivateAttr, field_validator
+from pydantic import Field, ImportString, PrivateAttr, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from mlserver.settings.base import BaseSettings, other_names
@@ -60,6 +60,13 @@ class Settings(BaseSettings):
 
     parallel_workers: Count = Field(1, description="Worker processes that run the models; 0 runs them in the server's.")
     parallel_workers_timeout: Seconds = Field(5, description="Seconds a worker may take to end before it is killed.")
+    worker_threads: Size | None = Field(
+        None,
+        description="BLAS and OpenMP threads of each worker; null: the CPU quota of the cgroup divided by the workers.",
+    )
+    worker_heartbeat_seconds: Annotated[float, Field(gt=0)] = Field(
+        5, description="Seconds after which a worker that is idle and silent is replaced."
+    )
     environments_dir: str = Field(
         default_factory=lambda: os.path.join(os.getcwd(), ".envs"),
         description="Folder that environments of models are unpacked to; `.envs` in the working directory by default.",
@@ -73,6 +80,22 @@ class Settings(BaseSettings):
         {}, description="Keyword arguments of that class, besides `root`."
     )
     load_models_at_startup: bool = Field(True, description="Load every model of the repository at start.")
+
+    admin_access: Literal["loopback", "token", "open", "off"] = Field(
+        "loopback",
+        description="Who may change the server (load and unload models): callers on this machine that no proxy and no "
+        "web page stands in front of, callers with `admin_token`, everybody, or nobody.",
+    )
+    admin_token: SecretStr | None = Field(
+        None, description='Bearer token for `admin_access: "token"`; at least 16 characters.', min_length=16
+    )
+    default_timeout_seconds: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Seconds after which a request that names no deadline gets its error; null: never."
+    )
+    max_queue_requests: Size = Field(
+        1024, description="Requests that may wait for one model; those above are refused: 429, RESOURCE_EXHAUSTED."
+    )
+    max_queue_bytes: Size = Field(256 * MIB, description="Bytes of tensors that may wait for one model.")
 
     host: str = Field("0.0.0.0", description="Address that REST, gRPC and metrics listen on.")  # noqa: S104 - contract
     http_port: Port = Field(8080, description="Port of REST; 0 takes a free one.")

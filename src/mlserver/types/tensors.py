@@ -86,9 +86,10 @@ class TensorRequest:
     """An inference request: which model, and its tensors.
 
     `headers` yields the door's request headers, lower-cased, when a model looks at them; None where the door has none.
+    `deadline` is when its answer is worth nothing any more, in seconds of the monotonic clock; None for never.
     """
 
-    __slots__ = ("headers", "id", "inputs", "model", "outputs", "parameters", "version")
+    __slots__ = ("deadline", "headers", "id", "inputs", "model", "outputs", "parameters", "version")
 
     def __init__(
         self,
@@ -99,7 +100,9 @@ class TensorRequest:
         parameters: dict[str, Any] | None = None,
         outputs: list[OutputRequest] | None = None,
         headers: Callable[[], Mapping[str, str]] | None = None,
+        deadline: float | None = None,
     ) -> None:
+        self.deadline = deadline
         self.model = model
         self.version = version
         self.inputs = inputs
