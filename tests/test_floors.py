@@ -14,8 +14,8 @@ FLOORS = {
     "model": 1, "context": 1, "logging": 1, "utils": 1, "codecs": 1,
     "engine": 2,
     "repository": 3, "registry": 3,
-    "dataplane": 4, "wire": 4,
-    "rest": 5, "kafka": 5, "observe": 5,
+    "dataplane": 4, "wire": 4, "admin": 4,
+    "rest": 5, "kafka": 5, "observe": 5, "warmup": 5,
     "server": 6,
     "cli": 7, "testing": 7, "__main__": 7,
 }  # fmt: skip
