@@ -21,6 +21,7 @@ class Pipe:
         self._socket = sock
         self._assembler = Assembler()
         self._sending = threading.Lock()
+        self._put_back: list[Parsed] = []
         sock.setblocking(True)
 
     def fileno(self) -> int:
@@ -40,9 +41,15 @@ class Pipe:
         except OSError:
             return  # whoever reads sees the end
 
+    def put_back(self, frames: Sequence[Parsed]) -> None:
+        """Have the next `receive` give these again, which somebody else should read."""
+        self._put_back = list(frames)
+
     def receive(self, *, wait: bool = False) -> list[Parsed]:
         """The frames that have come. Raises EOFError, OSError, ProtocolError."""
-        found: list[Parsed] = []
+        found, self._put_back = self._put_back, []
+        if found:
+            return found
         for _ in range(_MAX_READS):
             try:
                 piece = self._socket.recv(_READ_BYTES, 0 if wait else socket.MSG_DONTWAIT)
