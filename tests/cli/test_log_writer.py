@@ -38,7 +38,10 @@ def test_many_lines_keep_their_order() -> None:
 
 
 def test_a_fork() -> None:
+    # Python warns of forks beside threads; that they work here is what this is about.
     script = """
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)
 logger.info("before")
 child = os.fork()
 logger.info("in the child" if child == 0 else "in the parent")
