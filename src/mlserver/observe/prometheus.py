@@ -21,7 +21,8 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from mlserver.events import Event, HttpDone, HttpStarted, RequestDone
+from mlserver.events import BatchRun, Event, HttpDone, HttpStarted, RequestDone, RequestsDropped, WorkerEnded
+from mlserver.observe.engine_metrics import EngineMetrics
 
 _APP = "mlserver"
 # The library's own, in seconds, which the dashboards' quantiles are made from.
@@ -37,11 +38,15 @@ class PrometheusListener:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        models, http = _Models(), _Http(rest_prefix)
+        models, engine, http = _Models(), EngineMetrics(), _Http(rest_prefix)
         self.registry.register(models)
+        self.registry.register(engine)
         self.registry.register(http)
         self._takers: dict[type[Event], Callable[[Any], None]] = {
             RequestDone: models.done,
+            BatchRun: engine.ran,
+            RequestsDropped: engine.dropped,
+            WorkerEnded: engine.ended,
             HttpStarted: http.started,
             HttpDone: http.done,
         }
