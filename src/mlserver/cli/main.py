@@ -2,17 +2,27 @@
 
 import click
 
+from mlserver.cli.infer import infer
 from mlserver.cli.start import start
 from mlserver.version import __version__
 
+_EPILOG = """\b
+Begin with:
+  mlserver init my-model
+  mlserver start my-model
 
-@click.group()
+`mlserver COMMAND --help` says more of each.
+"""
+
+
+@click.group(epilog=_EPILOG)
 @click.version_option(__version__, prog_name="mlserver", message="%(prog)s, version %(version)s")
 def root() -> None:
     """Serve machine-learning models over REST and Kafka."""
 
 
-root.add_command(start)
+for command in (start, infer):
+    root.add_command(command)
 
 
 def main() -> None:
