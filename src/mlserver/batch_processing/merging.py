@@ -37,7 +37,7 @@ def groups(lines: Sequence[Line]) -> Iterator[list[Line]]:
 def rows_of(request: Message) -> Rows | None:
     """How `request` can be stacked; None where it cannot, or where its data do not fit its shapes."""
     inputs = request.get("inputs")
-    if not isinstance(inputs, list) or not inputs:
+    if not isinstance(inputs, list) or not inputs or not isinstance(request.get("id"), str):
         return None
     data = [_flat_input(tensor) for tensor in inputs]
     if any(flat is None for flat in data):
