@@ -3,6 +3,7 @@
 import click
 
 from mlserver.cli.infer import infer
+from mlserver.cli.init import init
 from mlserver.cli.start import start
 from mlserver.version import __version__
 
@@ -21,7 +22,7 @@ def root() -> None:
     """Serve machine-learning models over REST and Kafka."""
 
 
-for command in (start, infer):
+for command in (start, init, infer):
     root.add_command(command)
 
 
