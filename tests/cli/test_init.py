@@ -1,8 +1,8 @@
 """`mlserver init`: what it makes works, and it never destroys what is there."""
 
-import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +11,17 @@ import requests
 
 from mlserver.cli.init import template_names
 from tests.cli.commands import mlserver
+from tests.cli.programs import recorder
+from tests.docs.pages import ROOT
 from tests.seed.serving import Served, environment
 
 pytestmark = pytest.mark.usefixtures("here")
-
-PYTHON = str(Path(sys.executable).parent)
 
 
 def run(*command: str, cwd: Path) -> None:
     """In `cwd`, until it ends well."""
     done = subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def recorder(folder: Path, name: str, status: int = 0) -> dict[str, str]:
-    """An environment whose first `name` on the path writes its arguments to the file `argv`, a line each."""
-    folder.mkdir()
-    program = folder / name
-    program.write_text(f'#!/bin/sh\nfor one in "$@"; do echo "$one"; done > argv\nexit {status}\n')
-    program.chmod(0o755)
-    return {"PATH": f"{folder}:{os.environ['PATH']}"}
 
 
 @pytest.mark.parametrize(
@@ -97,7 +88,7 @@ def test_cookiecutter(here: Path, template: str) -> None:
     (here / "folder").mkdir()
     done = mlserver("init", "-t", template, **recorder(here / "bin", "cookiecutter"))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert Path("argv").read_text().splitlines() == ["--", template]
+    assert Path("bin/argv").read_text().splitlines() == ["--", template]
 
 
 def test_cookiecutter_that_fails(here: Path) -> None:
@@ -109,3 +100,11 @@ def test_without_cookiecutter(here: Path) -> None:
     done = mlserver("init", "-t", "gh:a/b", PATH=str(here))
     assert done.returncode == 1
     assert done.stderr == "Error: the template gh:a/b needs cookiecutter: pip install cookiecutter\n"
+
+
+def test_the_templates_are_in_the_wheel(here: Path) -> None:
+    run("-m", "hatchling", "build", "-t", "wheel", "-d", str(here), cwd=ROOT)
+    (wheel,) = here.glob("*.whl")
+    inside = zipfile.ZipFile(wheel).namelist()
+    in_tree = [path.relative_to(ROOT / "src") for path in (ROOT / "src/mlserver/cli/templates").rglob("*.tmpl")]
+    assert {str(path) for path in in_tree} <= set(inside)

@@ -2,6 +2,7 @@
 
 import click
 
+from mlserver.cli.build import build, dockerfile
 from mlserver.cli.infer import infer
 from mlserver.cli.init import init
 from mlserver.cli.start import start
@@ -22,7 +23,7 @@ def root() -> None:
     """Serve machine-learning models over REST and Kafka."""
 
 
-for command in (start, init, infer):
+for command in (start, init, infer, dockerfile, build):
     root.add_command(command)
 
 
