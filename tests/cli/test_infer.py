@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from tests.cli.commands import PATIENCE_SECONDS, mlserver
 from tests.seed.serving import Served
@@ -153,6 +154,18 @@ def test_standard_input_and_output(served: Served) -> None:
     )  # fmt: skip
     assert json.loads(done.stdout)["outputs"][0]["data"] == [8.0]
     assert done.stderr == ""
+
+
+def test_binary_tensors(served: Served) -> None:
+    if "binary_tensor_data" not in requests.get(f"{served.url}/v2", timeout=30).json()["extensions"]:
+        pytest.skip("the server has no binary tensors")
+    answers, _, status = ask(served, "double", [line(1, 2, id="a"), line(7), line(1.5, id="c")], "-b", "-r", "0")
+    assert status == 1
+    assert answers[0]["outputs"][0]["data"] == [2.0, 4.0]
+    assert answers[1]["error"]["msg"] == "400: 7 is refused"
+    assert answers[2]["outputs"][0]["data"] == [3.0]
+    answers, _, status = ask(served, "headers", [line(1)], "-b")
+    assert json.loads(answers[0]["outputs"][0]["data"][0])["inference-header-content-length"].isdecimal()
 
 
 @pytest.mark.parametrize(
