@@ -77,14 +77,18 @@ def _files(options: BatchOptions) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     if options.input_data_path != "-" and _same(options.input_data_path, options.output_data_path):
         raise ConfigurationError(f"output_data_path: {options.output_data_path} is the input")
     with contextlib.ExitStack() as stack:
-        opened: list[IO[bytes]] = []
-        for name, mode, standard in (("input", "rb", sys.stdin.buffer), ("output", "wb", sys.stdout.buffer)):
-            path = getattr(options, f"{name}_data_path")
-            try:
-                opened.append(standard if path == "-" else stack.enter_context(open(path, mode)))
-            except OSError as error:
-                raise ConfigurationError(f"{name}_data_path: {path}: {error.strerror or error}") from None
-        yield opened[0], opened[1]
+        source = _open(options.input_data_path, "input", stack)
+        yield source, _open(options.output_data_path, "output", stack)
+
+
+def _open(path: str, side: str, stack: contextlib.ExitStack) -> IO[bytes]:
+    """A file of `stack`, or standard input or output, which are nobody's to close."""
+    if path == "-":
+        return sys.stdin.buffer if side == "input" else sys.stdout.buffer
+    try:
+        return stack.enter_context(open(path, "rb" if side == "input" else "wb"))
+    except OSError as error:
+        raise ConfigurationError(f"{side}_data_path: {path}: {error.strerror or error}") from None
 
 
 def _same(one: str, other: str) -> bool:
