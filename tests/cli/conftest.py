@@ -2,16 +2,30 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.commands import FREE_PORTS
+from tests.docs.pages import ROOT
 from tests.seed.serving import Served, environment
 from tests.settings.fixtures import here
 
-__all__ = ["here", "served"]
+__all__ = ["here", "served", "wheel"]
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of this tree."""
+    out = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (built,) = out.glob("*.whl")
+    return built
+
 
 MODELS = ("Double", "Mean", "Headers", "Flaky", "Never")
 

@@ -4,15 +4,19 @@ import json
 import os
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+from uv import find_uv_bin
 
 from mlserver.cli.image import Contents, contents, generate_dockerfile
 from mlserver.errors import ConfigurationError
 from mlserver.version import __version__
 from tests.cli.commands import mlserver, put
 from tests.cli.programs import recorder
+from tests.docs.pages import ROOT
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -104,6 +108,33 @@ def test_nothing_in_a_folder_becomes_an_instruction(here: Path) -> None:
 def test_a_base_image_that_cannot_be(image: str) -> None:
     with pytest.raises(ConfigurationError, match="expected the name of an image"):
         generate_dockerfile(Contents(), image)
+
+
+def test_the_steps_that_install(here: Path, wheel: Path) -> None:
+    assert mlserver("init", "-t", "sklearn", "flowers").returncode == 0
+    build = here / "build"
+    shutil.copytree("flowers", build)
+    for folder in (build, here / "flowers"):
+        shutil.copy(wheel, folder)
+    assert mlserver("dockerfile", "flowers").returncode == 0
+    env = os.environ | {"PATH": f"{Path(find_uv_bin()).parent}:{os.environ['PATH']}"}
+    env["UV_CONSTRAINT"] = str(ROOT / "requirements" / "dev.txt")
+    steps = [rest for name, rest in instructions(Path("flowers/Dockerfile").read_text()) if name == "RUN"]
+    assert [step.split()[0] for step in steps[:2]] == ["pip", "uv"]
+    for step in steps[1:4]:
+        line = step.removeprefix("--mount=type=cache,target=/root/.cache/uv ")
+        line = line.replace("/opt/env", str(here / "env")).replace("/build/", f"{build}/")
+        done = subprocess.run(["/bin/sh", "-c", line], cwd=build, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{line}:\n{done.stdout}{done.stderr}"
+    assert done.stdout == f"mlserver, version {__version__}\n"
+    subprocess.run([here / "env" / "bin" / "python", "train.py"], cwd="flowers", check=True)
+
+
+def test_what_a_container_runs(here: Path) -> None:
+    (command,) = [json.loads(rest) for name, rest in instructions(written()) if name == "CMD"]
+    env = os.environ | recorder(here / "bin", "mlserver") | {"MLSERVER_MODELS_DIR": 'a b; echo "$(id)"'}
+    assert subprocess.run(command, env=env, check=True).returncode == 0
+    assert (here / "bin" / "argv").read_text().splitlines() == ["start", 'a b; echo "$(id)"']
 
 
 def test_settings_that_are_no_json() -> None:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +168,23 @@ def test_binary_tensors(served: Served) -> None:
     assert answers[2]["outputs"][0]["data"] == [3.0]
     answers, _, status = ask(served, "headers", [line(1)], "-b")
     assert json.loads(answers[0]["outputs"][0]["data"][0])["inference-header-content-length"].isdecimal()
+
+
+def test_a_bar_on_a_terminal(served: Served) -> None:
+    Path("in.jsonl").write_text("\n".join(map(json.dumps, [line(1), line(7), line(2)])))
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    arguments = ["-u", served.url, "-m", "double", "-i", "in.jsonl", "-o", "-", "-v"]
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlserver", "infer", *arguments], stdout=subprocess.PIPE, stderr=theirs
+        )
+        os.close(theirs)
+        out, _ = process.communicate(timeout=PATIENCE_SECONDS)
+        shown = terminal.read(100_000).decode()
+    assert len(out.splitlines()) == 3
+    assert "| 3/3 [" in shown
+    assert "INFO line 1: 400: 7 is refused" in shown
 
 
 @pytest.mark.parametrize(

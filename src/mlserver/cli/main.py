@@ -20,7 +20,7 @@ Begin with:
 @click.group(epilog=_EPILOG)
 @click.version_option(__version__, prog_name="mlserver", message="%(prog)s, version %(version)s")
 def root() -> None:
-    """Serve machine-learning models over REST and Kafka."""
+    """Serve machine-learning models over REST, gRPC and Kafka."""
 
 
 for command in (start, init, infer, dockerfile, build):

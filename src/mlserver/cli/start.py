@@ -28,7 +28,7 @@ def start(folder: str) -> None:
     The server's settings are in FOLDER/settings.json, those of each model in a model-settings.json in FOLDER or below.
     What they leave out is taken from the environment, MLSERVER_ and the name of a setting in capitals for the server,
     MLSERVER_MODEL_ for models, and from the file .env. Ports, unless they say otherwise: REST 8080 (http_port),
-    metrics 8082 (metrics_port).
+    gRPC 8081 (grpc_port), metrics 8082 (metrics_port).
 
     Ends with status 1 and one line where a setting cannot be used or a model cannot be loaded; with 0 when it was
     stopped, by SIGTERM or Ctrl-C, after what is under way has been answered.
