@@ -103,6 +103,17 @@ async def test_waits_as_long_as_the_server_asks(tmp_path: Path, monkeypatch: pyt
     assert seen[1] - seen[0] >= 0.99
 
 
+async def test_headers(tmp_path: Path) -> None:
+    async def handler(request: web.Request) -> web.Response:
+        assert request.headers.getall("x-request-id") == ["mine"]
+        assert request.headers.getall("seldon-puid") == ["1"]
+        assert request.headers.getall("content-type") == ["application/json"]
+        return web.json_response(ANSWER)
+
+    _, summary = await ask(handler, tmp_path, request_headers={"X-Request-ID": "mine"})
+    assert summary.answered == 1
+
+
 async def test_binary_tensors(tmp_path: Path) -> None:
     async def handler(request: web.Request) -> web.Response:
         body, size = await request.read(), int(request.headers["Inference-Header-Content-Length"])

@@ -5,7 +5,7 @@ from typing import Any
 
 from mlserver.batch_processing.lines import Message
 from mlserver.batch_processing.options import BatchOptions
-from mlserver.batch_processing.transport import RequestFailed, id_headers
+from mlserver.batch_processing.transport import RequestFailed, headers_of
 from mlserver.errors import ConfigurationError
 
 _AGAIN = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "INTERNAL", "UNKNOWN", "ABORTED"}
@@ -28,19 +28,28 @@ class GrpcTransport:
     async def infer(self, request: Message) -> Message:
         """The response to `request`. Raises RequestFailed."""
         message = self._message(request)
-        headers = {**id_headers(request), **self._options.request_headers}
+        headers = headers_of(request, self._options.request_headers)
         metadata = [(name.lower(), value) for name, value in headers.items()]
         try:
             answer = await self._stub.ModelInfer(message, timeout=self._options.timeout, metadata=metadata)
         except self._grpc.aio.AioRpcError as error:
             code: str = error.code().name
             raise RequestFailed(f"{code}: {error.details()}", again=code in _AGAIN) from None
-        response: Message = self._converters.ModelInferResponseConverter.to_types(answer).model_dump(mode="json")
-        return response
+        return self._plain(answer)
 
     async def close(self) -> None:
         """Close the channel."""
         await self._channel.close()
+
+    def _plain(self, answer: Any) -> Message:
+        """The answer as JSON values; bytes that are no text cannot be one."""
+        from mlserver.errors import MLServerError
+
+        try:
+            response: Message = self._converters.ModelInferResponseConverter.to_types(answer).model_dump(mode="json")
+        except (MLServerError, ValueError) as error:
+            raise RequestFailed(f"the answer cannot be read: {error}", again=False) from None
+        return response
 
     def _message(self, request: Message) -> Any:
         from pydantic import ValidationError

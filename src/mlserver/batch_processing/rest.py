@@ -11,7 +11,7 @@ from yarl import URL
 from mlserver.batch_processing.binary import HEADER, decode, encode
 from mlserver.batch_processing.lines import Message
 from mlserver.batch_processing.options import BatchOptions
-from mlserver.batch_processing.transport import RequestFailed, id_headers
+from mlserver.batch_processing.transport import RequestFailed, headers_of
 from mlserver.errors import ConfigurationError
 
 # Statuses of a server that may answer later. 501 stays as it is; everything else below 500 is about the request.
@@ -37,7 +37,7 @@ class RestTransport:
     async def infer(self, request: Message) -> Message:
         """The response to `request`. Raises RequestFailed."""
         body, headers = self._body(request)
-        headers = {**headers, **id_headers(request), **self._headers}
+        headers |= headers_of(request, self._headers)
         try:
             async with self._session.post(self._url, data=body, headers=headers, allow_redirects=False) as answer:
                 return _response(answer, await answer.read())

@@ -1,5 +1,6 @@
 """What the batch client needs of a way to the server, and how a request fails on it."""
 
+from collections.abc import Mapping
 from typing import Protocol
 from urllib.parse import quote
 
@@ -30,7 +31,10 @@ class Transport(Protocol):
         """Give back the connections."""
 
 
-def id_headers(request: Message) -> dict[str, str]:
-    """The headers that carry a request's id, percent-encoded where it is not plain ASCII."""
+def headers_of(request: Message, given: Mapping[str, str]) -> dict[str, str]:
+    """The headers of a request: those `given`, and those that carry its id, percent-encoded where that is not plain
+    ASCII. Who gives one of these gets their own.
+    """
     text = quote(str(request["id"]), safe=" !#$&'()*+,/:;=?@[]_-.~%<>|^`{}\"\\")
-    return {"seldon-puid": text, "x-request-id": text}
+    theirs = {name.lower() for name in given}
+    return {**given, **{name: text for name in ("seldon-puid", "x-request-id") if name not in theirs}}
