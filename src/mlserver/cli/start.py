@@ -42,14 +42,14 @@ def start(folder: str) -> None:
 
 async def serve(folder: str) -> None:
     """Read all settings and serve until stopped. Raises ConfigurationError."""
-    from mlserver.cli import neighbours
+    from mlserver.cli.neighbours import warnings
     from mlserver.cli.serve import read
     from mlserver.logging import configure_logging, held_logs
 
     with held_logs():
         found = await read(folder)
         configure_logging(found.settings)
-    for warning in neighbours.warnings():
+    for warning in warnings():
         logger.warning("%s", warning)
 
     from mlserver.server import MLServer
