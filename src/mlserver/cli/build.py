@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from mlserver.cli.image import contents, generate_dockerfile, generate_dockerignore
 from mlserver.errors import ConfigurationError
 
 DOCKERFILE = "Dockerfile"
@@ -71,8 +72,6 @@ def write_dockerfile(folder: Path, target: Path, *, include_dockerignore: bool =
     """Write the Dockerfile for `folder` into `target`; its path. Raises ConfigurationError where a file is there that
     something else has written, unless `force`.
     """
-    from mlserver.cli.image import contents, generate_dockerfile, generate_dockerignore
-
     texts = {DOCKERFILE: generate_dockerfile(contents(folder))}
     if include_dockerignore:
         texts[DOCKERIGNORE] = generate_dockerignore(folder)
