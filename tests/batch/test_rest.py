@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import shutil
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,18 +24,22 @@ ANSWER = {"model_name": "m", "id": "1", "outputs": [{"name": "y", "shape": [1], 
 
 
 @asynccontextmanager
-async def server(handler: Handler) -> AsyncIterator[str]:
+async def server(handler: Handler, tls: ssl.SSLContext | None) -> AsyncIterator[str]:
     """Where a server that calls `handler` is."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handler)
-    async with TestServer(app) as running:
+    running = TestServer(app, scheme="https" if tls else "http")
+    await running.start_server(ssl=tls)
+    async with running:
         yield str(running.make_url("/"))
 
 
-async def ask(handler: Handler, folder: Path, **options: Any) -> tuple[dict[str, Any], Summary]:
+async def ask(
+    handler: Handler, folder: Path, tls: ssl.SSLContext | None = None, **options: Any
+) -> tuple[dict[str, Any], Summary]:
     """The line of output for one line of input."""
     (folder / "in").write_text(json.dumps(LINE))
-    async with server(handler) as url:
+    async with server(handler, tls) as url:
         paths = {"input_data_path": str(folder / "in"), "output_data_path": str(folder / "out")}
         summary = await process_batch(**{"url": url, "model_name": "a/b c", "retries": 0} | paths | options)
     (line,) = (folder / "out").read_text().splitlines()
@@ -130,7 +137,29 @@ async def test_binary_tensors(tmp_path: Path) -> None:
     assert answer["outputs"] == [{"name": "y", "shape": [1], "datatype": "FP32", "parameters": {}, "data": [3.0]}]
 
 
-async def test_a_certificate_that_nobody_signed(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def unsigned(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    """What a server needs for TLS, with a certificate that nobody signed."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl here")
+    folder = tmp_path_factory.mktemp("tls")
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1"]
+    subprocess.run([*command, "-keyout", "key", "-out", "cert"], cwd=folder, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert", folder / "key")
+    return context
+
+
+async def test_a_certificate_that_nobody_signed(tmp_path: Path, unsigned: ssl.SSLContext) -> None:
+    handler = says(200, json.dumps(ANSWER))
+    answer, _ = await ask(handler, tmp_path, unsigned)
+    assert "CERTIFICATE_VERIFY_FAILED" in answer["error"]["msg"]
+    answer, _ = await ask(handler, tmp_path, unsigned, insecure=True)
+    assert answer["outputs"] == ANSWER["outputs"]
+
+
+async def test_tls_where_the_server_has_none(tmp_path: Path) -> None:
     answer, _ = await ask(says(200, json.dumps(ANSWER)), tmp_path, use_ssl=True)
     assert answer["error"]["msg"].startswith("cannot reach https://127.0.0.1:")
 
