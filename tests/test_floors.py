@@ -17,7 +17,7 @@ FLOORS = {
     "dataplane": 4, "wire": 4, "admin": 4,
     "rest": 5, "kafka": 5, "observe": 5, "warmup": 5,
     "server": 6,
-    "cli": 7, "testing": 7, "__main__": 7,
+    "cli": 7, "batch_processing": 7, "testing": 7, "__main__": 7,
 }  # fmt: skip
 DOORS = {"rest", "kafka"}
 RUNTIMES = {"mlserver_sklearn"}
