@@ -25,6 +25,47 @@ class RequestDone:
         self.count = count
 
 
+class BatchRun:
+    """One `predict` ended: `rows` rows of `requests` requests, whatever came of it.
+
+    `queue_seconds` is what those requests had waited in sum before it, `predict_seconds` what it took, with the way
+    to the worker and back.
+    """
+
+    __slots__ = ("model", "predict_seconds", "queue_seconds", "requests", "rows", "version")
+
+    def __init__(
+        self, model: str, version: str | None, rows: int, requests: int, queue_seconds: float, predict_seconds: float
+    ) -> None:
+        self.model = model
+        self.version = version
+        self.rows = rows
+        self.requests = requests
+        self.queue_seconds = queue_seconds
+        self.predict_seconds = predict_seconds
+
+
+class RequestsDropped:
+    """`count` requests were never predicted: their deadline had passed, or their callers had gone."""
+
+    __slots__ = ("count", "model", "version")
+
+    def __init__(self, model: str, version: str | None, count: int) -> None:
+        self.model = model
+        self.version = version
+        self.count = count
+
+
+class WorkerEnded:
+    """A worker process ended unasked. `number` is its place in the pool, `reason` one line."""
+
+    __slots__ = ("number", "reason")
+
+    def __init__(self, number: int, reason: str) -> None:
+        self.number = number
+        self.reason = reason
+
+
 class ModelLoaded:
     """A model became ready after `seconds` of loading."""
 
@@ -96,7 +137,18 @@ class GrpcDone:
         self.seconds = seconds
 
 
-Event = RequestDone | ModelLoaded | HttpStarted | HttpDone | GrpcStarted | GrpcMessage | GrpcDone
+Event = (
+    RequestDone
+    | BatchRun
+    | RequestsDropped
+    | WorkerEnded
+    | ModelLoaded
+    | HttpStarted
+    | HttpDone
+    | GrpcStarted
+    | GrpcMessage
+    | GrpcDone
+)
 
 
 class Listener(Protocol):

@@ -1,15 +1,16 @@
 """Everything of `GRPCInferenceService` but inference: health, metadata, the repository, and Triton's extensions."""
 
-import inspect
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol
 
 from google.protobuf.json_format import ParseDict
 
+from mlserver.admin import AdminPolicy
 from mlserver.dataplane import DataPlane
-from mlserver.errors import Forbidden, InferenceError
+from mlserver.errors import InferenceError
 from mlserver.grpc.errors import NotSupported
 from mlserver.grpc.metadata import Context, headers_of, peer_of
+from mlserver.settings import Settings
 from mlserver.types import MetadataTensor
 from mlserver.types.parameters import Parameters, values_of
 from mlserver.wire.protobuf import dataplane_pb2 as messages
@@ -26,28 +27,21 @@ _TRACE_SETTINGS = {
 }
 
 
-class Policy(Protocol):
-    """Who may change the server."""
+class ModelStatistics(Protocol):
+    """Counts per model."""
 
-    def check(self, peer: str | None, headers: Mapping[str, str], /) -> None:
-        """Raises Forbidden. `peer` is the caller's IP address, `headers` are lower-cased."""
-
-
-class Nobody:
-    """The policy where there is none."""
-
-    def check(self, peer: str | None, headers: Mapping[str, str], /) -> None:
-        """Raises Forbidden."""
-        raise Forbidden("this server is not changed over gRPC")
+    def of(self, models: Sequence[tuple[str, str | None]], /) -> list[dict[str, Any]]:
+        """Triton's `model_stats` of these models and versions, as JSON."""
 
 
 class Management:
     """Answers from the data plane; methods have the names that the protocol gives them."""
 
-    def __init__(self, dataplane: DataPlane, policy: Policy, *, debug: bool) -> None:
+    def __init__(self, settings: Settings, dataplane: DataPlane, statistics: ModelStatistics | None = None) -> None:
         self._dataplane: Any = dataplane
-        self._policy = policy
-        self._debug = debug
+        self._policy = AdminPolicy(settings)
+        self._statistics = statistics
+        self._debug = settings.debug
 
     async def server_live(self, _: messages.ServerLiveRequest, __: Context) -> messages.ServerLiveResponse:
         """Whether the server can answer at all."""
@@ -90,13 +84,14 @@ class Management:
         self, asked: messages.ModelStatisticsRequest, _: Context
     ) -> messages.ModelStatisticsResponse:
         """Triton's statistics of one model, or of all. Raises ModelNotFound."""
-        found = self._dataplane.statistics(asked.name or None, asked.version or None)
-        return ParseDict(found, messages.ModelStatisticsResponse(), ignore_unknown_fields=True)
+        if self._statistics is None:
+            raise NotSupported("this server keeps no statistics")
+        found = self._statistics.of(self._dataplane.models(asked.name or None, asked.version or None))
+        return ParseDict({"model_stats": found}, messages.ModelStatisticsResponse(), ignore_unknown_fields=True)
 
     async def index(self, asked: Any, answer: Any) -> Any:
         """The repository's models, written into `answer`, of either service's messages."""
-        found: Any = self._dataplane.repository_index(asked.ready)
-        for item in await found if inspect.isawaitable(found) else found:
+        for item in await self._dataplane.repository_index(asked.ready):
             answer.models.add(name=item.name, version=item.version or "", state=str(item.state), reason=item.reason)
         return answer
 

@@ -15,7 +15,7 @@ from mlserver.events import Listener
 from mlserver.grpc.calls import Answer, Calls, method_of
 from mlserver.grpc.health import Health
 from mlserver.grpc.inference import Inference
-from mlserver.grpc.management import Management, Nobody, Policy
+from mlserver.grpc.management import Management, ModelStatistics
 from mlserver.grpc.reflection import Reflection
 from mlserver.grpc.streaming import Streams
 from mlserver.settings import Settings
@@ -36,21 +36,18 @@ _METADATA_BYTES = 64 * 1024
 
 
 class GrpcServer:
-    """`inference.GRPCInferenceService` and what belongs to it, on the running loop.
-
-    `policy` says who may load and unload models; without it nobody may.
-    """
+    """`inference.GRPCInferenceService` and what belongs to it, on the running loop."""
 
     def __init__(
         self,
         settings: Settings,
         dataplane: DataPlane,
         listeners: Sequence[Listener] = (),
-        policy: Policy | None = None,
+        statistics: ModelStatistics | None = None,
     ) -> None:
         self._settings = settings
         self._dataplane = dataplane
-        self._management = Management(dataplane, policy or Nobody(), debug=settings.debug)
+        self._management = Management(settings, dataplane, statistics)
         streamed = method_of(_INFERENCE.methods_by_name["ModelStreamInfer"])
         self._streams = Streams(dataplane, streamed, settings.grpc_stream_format, listeners)
         self._health = Health(dataplane, frozenset({_INFERENCE.full_name, _REPOSITORY.full_name}))
