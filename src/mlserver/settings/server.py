@@ -104,6 +104,11 @@ class Settings(BaseSettings):
     grpc_max_message_length: int | None = Field(
         None, ge=-1, description="Bytes of the largest gRPC message; null: `max_body_bytes`; -1: no limit."
     )
+    grpc_stream_format: Literal["auto", "mlserver", "triton"] = Field(
+        "auto",
+        description="Messages that `ModelStreamInfer` answers with: `mlserver` ModelInferResponse, `triton` "
+        "ModelStreamInferResponse; `auto` takes Triton's where the first request has raw contents.",
+    )
     max_body_bytes: Size = Field(64 * MIB, description="Bytes of a request body after inflation, on every door.")
     gzip_enabled: bool = Field(True, description="Compress REST responses for callers that accept it.")
     cors_settings: CORSSettings | None = Field(None, description="Cross-origin requests; null refuses them.")
