@@ -25,6 +25,26 @@ class RequestDone:
         self.count = count
 
 
+class BatchRun:
+    """One `predict` ended: `rows` rows of `requests` requests, whatever came of it.
+
+    `queue_seconds` is what those requests had waited in sum before it, `predict_seconds` what it took, with the way
+    to the worker and back.
+    """
+
+    __slots__ = ("model", "predict_seconds", "queue_seconds", "requests", "rows", "version")
+
+    def __init__(
+        self, model: str, version: str | None, rows: int, requests: int, queue_seconds: float, predict_seconds: float
+    ) -> None:
+        self.model = model
+        self.version = version
+        self.rows = rows
+        self.requests = requests
+        self.queue_seconds = queue_seconds
+        self.predict_seconds = predict_seconds
+
+
 class ModelLoaded:
     """A model became ready after `seconds` of loading."""
 
@@ -58,7 +78,7 @@ class HttpDone:
         self.seconds = seconds
 
 
-Event = RequestDone | ModelLoaded | HttpStarted | HttpDone
+Event = RequestDone | BatchRun | ModelLoaded | HttpStarted | HttpDone
 
 
 class Listener(Protocol):

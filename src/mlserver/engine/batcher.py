@@ -8,6 +8,7 @@ answered.
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
+from mlserver.engine.custom import CustomRequest, CustomResponse
 from mlserver.engine.isolate import infer_members
 from mlserver.engine.runner import ModelCard, Runner
 from mlserver.engine.window import Member, Window, batch_key, merge, split
@@ -64,6 +65,10 @@ class Batcher:
     def stream(self, requests: AsyncIterator[TensorRequest]) -> AsyncIterator[TensorResponse]:
         """Streams are never stacked."""
         return self._runner.stream(requests)
+
+    async def call(self, request: CustomRequest) -> CustomResponse:
+        """Pass through."""
+        return await self._runner.call(request)
 
     async def close(self) -> None:
         """Answer everyone who waits, then close the model."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlserver.context import model_context
 from mlserver.engine.batcher import max_rows_of
+from mlserver.engine.custom import CustomApp, CustomRequest, CustomResponse
 from mlserver.engine.runner import ModelCard
 from mlserver.errors import ConfigurationError, MLServerError, ModelError
 from mlserver.model import MLModel
@@ -19,9 +20,10 @@ from mlserver.types.tensors import TensorRequest, TensorResponse
 class LocalRunner:
     """Runs `predict` on the event loop: an `async def` runs concurrently, a plain `def` blocks the loop meanwhile."""
 
-    def __init__(self, model: MLModel, card: ModelCard) -> None:
+    def __init__(self, model: MLModel, card: ModelCard, custom: CustomApp) -> None:
         self._model = model
         self._card = card
+        self._custom = custom
         self._under_way = 0
         self._idle: asyncio.Event | None = None
 
@@ -36,8 +38,9 @@ class LocalRunner:
         with model_context(settings):
             model.ready = await model.load()
             max_rows = max_rows_of(settings, row_wise=model.is_row_wise)
-            card = ModelCard(await model.metadata(), max_rows=max_rows, ready=model.ready)
-        return cls(model, card)
+            custom = CustomApp(model)
+            card = ModelCard(await model.metadata(), max_rows=max_rows, ready=model.ready, custom=custom.routes())
+        return cls(model, card, custom)
 
     @property
     def card(self) -> ModelCard:
@@ -83,6 +86,14 @@ class LocalRunner:
         finally:
             if answers is not None:
                 await answers.aclose()
+            self._ended()
+
+    async def call(self, request: CustomRequest) -> CustomResponse:
+        """Answer one of the model's own routes in this process."""
+        self._under_way += 1
+        try:
+            return await self._custom.call(request)
+        finally:
             self._ended()
 
     def _ended(self) -> None:

@@ -1,8 +1,9 @@
 """The one call shape. Whatever stands between a door and a model - a batcher, a pool, a socket - is a Runner."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
+from mlserver.engine.custom import CustomRequest, CustomResponse
 from mlserver.types import MetadataModelResponse
 from mlserver.types.tensors import TensorRequest, TensorResponse
 
@@ -11,12 +12,15 @@ class ModelCard:
     """What the rest of the server may know of a loaded model without touching it.
 
     `max_rows`: rows of several requests may be stacked into one `predict` up to so many, and split again; 1 where they
-    must not be. `ready`: its `load` said so.
+    must not be. `ready`: its `load` said so. `custom`: methods and path templates of the routes it brings itself.
     """
 
-    __slots__ = ("max_rows", "metadata", "ready")
+    __slots__ = ("custom", "max_rows", "metadata", "ready")
 
-    def __init__(self, metadata: MetadataModelResponse, *, max_rows: int, ready: bool) -> None:
+    def __init__(
+        self, metadata: MetadataModelResponse, *, max_rows: int, ready: bool, custom: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        self.custom = custom
         self.metadata = metadata
         self.max_rows = max_rows
         self.ready = ready
@@ -39,6 +43,10 @@ class Runner(Protocol):
 
         Whoever stops to iterate closes the iterator (`aclose`), which ends the model's generator.
         """
+        ...
+
+    async def call(self, request: CustomRequest) -> CustomResponse:
+        """Answer a request to one of the model's own routes. Raises MLServerError, and nothing else."""
         ...
 
     async def close(self) -> None:
