@@ -129,7 +129,8 @@ def _application(handlers: Any) -> Any:
     router = APIRouter(redirect_slashes=False)
     for handler, method in handlers:
         router.add_api_route(handler.rest_path, method, methods=[handler.rest_method])
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    # The Content-Type is not judged here either: without one a body is JSON.
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, strict_content_type=False)
     app.router.redirect_slashes = False
     app.include_router(router)
     app.add_exception_handler(RequestValidationError, _refuse)
