@@ -11,11 +11,11 @@ SRC = Path(__file__).parents[1] / "src"
 # Room -> floor. A room is a module or a package directly below `mlserver`, or a runtime beside it.
 FLOORS = {
     "version": 0, "types": 0, "errors": 0, "settings": 0, "events": 0,
-    "model": 1, "handlers": 1, "context": 1, "logging": 1, "utils": 1, "codecs": 1,
+    "model": 1, "handlers": 1, "context": 1, "logging": 1, "utils": 1, "codecs": 1, "cache": 1,
     "engine": 2,
     "repository": 3, "registry": 3, "extensions": 3,
-    "dataplane": 4, "wire": 4,
-    "rest": 5, "kafka": 5, "observe": 5,
+    "dataplane": 4, "wire": 4, "admin": 4,
+    "rest": 5, "kafka": 5, "observe": 5, "warmup": 5,
     "server": 6,
     "cli": 7, "testing": 7, "__main__": 7,
 }  # fmt: skip

@@ -45,6 +45,27 @@ class BatchRun:
         self.predict_seconds = predict_seconds
 
 
+class RequestsDropped:
+    """`count` requests were never predicted: their deadline had passed, or their callers had gone."""
+
+    __slots__ = ("count", "model", "version")
+
+    def __init__(self, model: str, version: str | None, count: int) -> None:
+        self.model = model
+        self.version = version
+        self.count = count
+
+
+class WorkerEnded:
+    """A worker process ended unasked. `number` is its place in the pool, `reason` one line."""
+
+    __slots__ = ("number", "reason")
+
+    def __init__(self, number: int, reason: str) -> None:
+        self.number = number
+        self.reason = reason
+
+
 class ModelLoaded:
     """A model became ready after `seconds` of loading."""
 
@@ -78,7 +99,7 @@ class HttpDone:
         self.seconds = seconds
 
 
-Event = RequestDone | BatchRun | ModelLoaded | HttpStarted | HttpDone
+Event = RequestDone | BatchRun | RequestsDropped | WorkerEnded | ModelLoaded | HttpStarted | HttpDone
 
 
 class Listener(Protocol):

@@ -7,25 +7,26 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 
+from mlserver.admin import AdminPolicy
 from mlserver.dataplane import DataPlane
-from mlserver.engine.batcher import Batcher
-from mlserver.engine.local import LocalRunner
+from mlserver.engine.pools import Pools
 from mlserver.engine.runner import Runner
 from mlserver.errors import ConfigurationError, MLServerError
-from mlserver.events import Listener, ModelLoaded, tell
+from mlserver.events import Listener
 from mlserver.kafka.supervisor import KafkaProcess
 from mlserver.observe.endpoint import metrics_app
 from mlserver.observe.prometheus import PrometheusListener
 from mlserver.observe.statistics import Statistics
 from mlserver.registry import Registry
+from mlserver.repository import build_repository
 from mlserver.rest.app import RestApp
 from mlserver.rest.backing import Backing
 from mlserver.rest.headers import InferenceHeaders
 from mlserver.rest.server import HttpServer, bind
 from mlserver.settings import ModelSettings, Settings
+from mlserver.warmup import warmup_of
 from mlserver.wire.cloudevents import CloudEvents, namespace
 
 logger = logging.getLogger("mlserver")
@@ -45,8 +46,9 @@ class MLServer:
         self._metrics = PrometheusListener(settings.metrics_rest_server_prefix)
         self._statistics = Statistics()
         self._listeners: Sequence[Listener] = (self._metrics, self._statistics)
-        self._registry = Registry(_make_runner, self._models_changed)
-        self._dataplane = DataPlane(settings, self._registry, self._listeners)
+        self._pools = Pools(settings, self._listeners)
+        self._registry = Registry(self._make_runner, self._models_changed)
+        self._dataplane = DataPlane(settings, self._registry, build_repository(settings), self._listeners)
         self._http: list[HttpServer] = []
         self._kafka: KafkaProcess | None = None
         self._stopping: asyncio.Event | None = None
@@ -70,6 +72,7 @@ class MLServer:
         self._dataplane.complete = complete
         self._stopping = asyncio.Event()
         self._open_doors()
+        self._pools.start()
         with _stop_signals(self._on_signal):
             try:
                 await self._load(models_settings)
@@ -112,23 +115,21 @@ class MLServer:
         """What the REST door stands on."""
         settings = self._settings
         headers = InferenceHeaders(CloudEvents(settings.server_name, namespace()))
-        return Backing(settings, self._dataplane, self._statistics, headers, self._listeners)
+        return Backing(settings, self._dataplane, self._statistics, headers, self._listeners, AdminPolicy(settings))
 
     async def _load(self, models_settings: Sequence[ModelSettings]) -> None:
         """Load the models, one after the other; a failure ends the start unless the settings say otherwise."""
         for settings in models_settings:
-            begun = time.perf_counter()
             try:
-                served = await self._registry.load(settings)
-            except Exception as error:
+                await self._dataplane.load_settings(settings)
+            except MLServerError as error:
                 if self._settings.on_load_failure == "exit":
-                    raise _load_failure(settings, error) from error
-                logger.error("%s", _load_failure(settings, error), exc_info=_unexpected(error))
-                self._dataplane.complete = False
-            else:
-                seconds = time.perf_counter() - begun
-                logger.info("loaded model %r in %.2f s", served.name, seconds)
-                tell(self._listeners, ModelLoaded(served.name, served.version, seconds))
+                    raise ConfigurationError(str(error)) from error
+                logger.error("%s", error, exc_info=_unexpected(error.__cause__))
+                self._dataplane.missing.add((settings.name, settings.version or None))
+
+    async def _make_runner(self, settings: ModelSettings) -> Runner:
+        return await self._pools.load(settings, await asyncio.to_thread(warmup_of, settings))
 
     def _models_changed(self) -> None:
         if self._kafka is not None:
@@ -159,25 +160,13 @@ class MLServer:
             async with asyncio.timeout(grace):
                 await asyncio.gather(*doors)
                 await self._registry.close()
+                await self._pools.close()
         except TimeoutError:
             logger.error("could not drain within shutdown_grace_seconds = %s", grace)
 
 
-async def _make_runner(settings: ModelSettings) -> Runner:
-    runner = await LocalRunner.start(settings)
-    return Batcher(runner) if runner.card.max_rows > 1 else runner
-
-
-def _load_failure(settings: ModelSettings, error: Exception) -> ConfigurationError:
-    """One line: which model, and why. What is not ours keeps its class."""
-    if isinstance(error, ConfigurationError):
-        return error
-    text = str(error) if isinstance(error, MLServerError) else f"{type(error).__name__}: {error}"
-    named = f"model {settings.name!r}"
-    return ConfigurationError(text if text.startswith(named) else f"{named} failed to load: {text}")
-
-
-def _unexpected(error: Exception) -> Exception | None:
+def _unexpected(error: BaseException | None) -> BaseException | None:
+    """A runtime's own exception, whose traceback says more than its line."""
     return None if isinstance(error, ConfigurationError | MLServerError) else error
 
 

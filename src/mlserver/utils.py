@@ -21,7 +21,7 @@ async def get_model_uri(settings: ModelSettings, wellknown_filenames: Sequence[s
         raise InvalidModelURI(settings.name)
     if urlsplit(uri).scheme not in ("", "file"):
         return uri
-    path = to_absolute_path(settings, _without_scheme(uri))
+    path = to_absolute_path(settings, without_scheme(uri))
     return await asyncio.to_thread(_existing, settings.name, path, wellknown_filenames)
 
 
@@ -43,7 +43,7 @@ def generate_uuid() -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
-def _without_scheme(uri: str) -> str:
+def without_scheme(uri: str) -> str:
     """`file:x`, `file:/x`, `file:///x` and `file://localhost/x` as a path; without percent-decoding."""
     if not uri.startswith("file:"):
         return uri

@@ -35,7 +35,11 @@ class _TensorHead(msgspec.Struct, array_like=True, gc=False):
 
 
 class Call(msgspec.Struct, array_like=True, tag="call", gc=False):
-    """Predict for the members whose `rows` the tensors hold; `members` are their counts of rows, in order."""
+    """Predict for the members whose `rows` the tensors hold; `members` are their counts of rows, in order.
+
+    To a worker, `handle` names the model it has loaded; with the number of an open stream this is its next request.
+    `timeout_seconds` is how long the answer is worth anything; None for ever.
+    """
 
     number: int
     model: str
@@ -46,6 +50,8 @@ class Call(msgspec.Struct, array_like=True, tag="call", gc=False):
     headers: dict[str, str] | None
     members: list[int]
     tensors: list[_TensorHead]
+    handle: int = 0
+    timeout_seconds: float | None = None
 
 
 class Result(msgspec.Struct, array_like=True, tag="result", gc=False):
@@ -95,7 +101,108 @@ class Drain(msgspec.Struct, array_like=True, tag="drain"):
     grace_seconds: float
 
 
-Word = Call | Result | Failure | Configure | Models | Started | Drain
+class Host(msgspec.Struct, array_like=True, tag="host"):
+    """First word to a worker: the server's settings as JSON, and where it looks for modules."""
+
+    settings: str
+    paths: list[str]
+
+
+class Load(msgspec.Struct, array_like=True, tag="load"):
+    """Load a model under a number: its settings as JSON, and the file they came from."""
+
+    handle: int
+    settings: str
+    source: str | None
+
+
+class Loaded(msgspec.Struct, array_like=True, tag="loaded"):
+    """A model is loaded: its metadata as JSON, and the rest of its card."""
+
+    handle: int
+    metadata: str
+    max_rows: int
+    ready: bool
+    plain: bool
+    custom: list[tuple[str, str]]
+
+
+class NotLoaded(msgspec.Struct, array_like=True, tag="not loaded"):
+    """A model could not be loaded, in one line. `kind` is the error's; None where its settings are wrong."""
+
+    handle: int
+    message: str
+    kind: str | None
+
+
+class Unload(msgspec.Struct, array_like=True, tag="unload"):
+    """Unload a model. The answer is the same word."""
+
+    handle: int
+
+
+class Awaits(msgspec.Struct, array_like=True, tag="awaits"):
+    """An `async def predict` of this model was seen to wait for something."""
+
+    handle: int
+
+
+class Open(msgspec.Struct, array_like=True, tag="open"):
+    """Begin a stream of a model; its requests follow as calls of this number, its responses as results."""
+
+    number: int
+    handle: int
+
+
+class Credit(msgspec.Struct, array_like=True, tag="credit"):
+    """The other side may send so many more messages of a stream: neither ever has more than those unread."""
+
+    number: int
+    messages: int
+
+
+class Done(msgspec.Struct, array_like=True, tag="done"):
+    """Nothing more comes from this side of a stream."""
+
+    number: int
+
+
+class Cancel(msgspec.Struct, array_like=True, tag="cancel"):
+    """Nobody waits for a call, or a stream, any more. It is answered all the same, with whatever it has come to."""
+
+    number: int
+
+
+class CustomCall(msgspec.Struct, array_like=True, tag="custom call", gc=False):
+    """A request to one of a model's own routes; the answer is a `CustomAnswer`, or a failure, of this number."""
+
+    number: int
+    handle: int
+    method: str
+    path: str
+    query: bytes
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+    client: tuple[str, int] | None
+
+
+class CustomAnswer(msgspec.Struct, array_like=True, tag="custom answer", gc=False):
+    """What a model's own route answers."""
+
+    number: int
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class Beat(msgspec.Struct, array_like=True, tag="beat"):
+    """Are you there? The answer is the same word."""
+
+
+Word = (
+    Call | Result | Failure | Configure | Models | Started | Drain | Host | Load | Loaded | NotLoaded | Unload
+    | Awaits | Open | Credit | Done | Cancel | CustomCall | CustomAnswer | Beat
+)  # fmt: skip
 _DECODER = msgspec.msgpack.Decoder(list[Word])
 _ENCODER = msgspec.msgpack.Encoder()
 Buffer = bytes | memoryview
@@ -114,7 +221,7 @@ class Frame:
         """A word without tensors."""
         self._words.append(word)
 
-    def call(self, number: int, request: TensorRequest, members: Sequence[int]) -> None:
+    def call(self, number: int, request: TensorRequest, members: Sequence[int], handle: int = 0) -> None:
         """A request for `members` neighbours."""
         outputs = [(output.name, output.parameters) for output in request.outputs] if request.outputs else None
         headers = dict(request.headers()) if request.headers else None
@@ -122,7 +229,7 @@ class Frame:
         self._words.append(
             Call(
                 number, request.model, request.version, request.id, request.parameters, outputs, headers,
-                list(members), tensors,
+                list(members), tensors, handle,
             )
         )  # fmt: skip
 

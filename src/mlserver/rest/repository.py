@@ -31,7 +31,7 @@ class RepositoryRoutes:
     """Handlers of the repository's routes. Who may use them is decided at the door."""
 
     def __init__(self, backing: Backing) -> None:
-        self._dataplane: Any = backing.dataplane
+        self._dataplane = backing.dataplane
         self._limit = backing.settings.max_body_bytes
 
     async def index(self, request: Request) -> App:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlserver.engine.window import batch_key, has_rows, merge, row_count, rows_of, split
+from mlserver.engine.rows import batch_key, has_rows, merge, row_count, rows_of, split
 from mlserver.types.tensors import OutputRequest, Tensor, TensorRequest, TensorResponse
 from tests.engine.tensors import assert_same_tensor, tensors
 

@@ -1,0 +1,56 @@
+"""A worker's end of its socket: frames out from any thread, frames in for one."""
+
+import socket
+import threading
+from collections.abc import Sequence
+
+from mlserver.engine.frames import Assembler, Buffer, Parsed
+
+# What one read takes: a small batch whole; large frames take several.
+_READ_BYTES = 1 << 18
+# Linux takes at most 1,024 buffers in one call.
+_MAX_BUFFERS = 1_000
+# Reads per turn of the loop, so that a server that sends without end cannot keep everything else out.
+_MAX_READS = 64
+
+
+class Pipe:
+    """Frames to and from the server. Sending blocks while the server does not read, which it always does."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._assembler = Assembler()
+        self._sending = threading.Lock()
+        sock.setblocking(True)
+
+    def fileno(self) -> int:
+        """For an event loop: readable when `receive` has something."""
+        return self._socket.fileno()
+
+    def send(self, parts: Sequence[Buffer]) -> None:
+        """Write the parts of a frame, whole and not mixed with another's. A server that is gone is no error here."""
+        if len(parts) > _MAX_BUFFERS:
+            parts = [b"".join(parts)]
+        size = sum(map(len, parts))
+        try:
+            with self._sending:
+                sent = self._socket.sendmsg(parts)
+                if sent < size:
+                    self._socket.sendall(memoryview(b"".join(parts))[sent:])
+        except OSError:
+            return  # whoever reads sees the end
+
+    def receive(self, *, wait: bool = False) -> list[Parsed]:
+        """The frames that have come. Raises EOFError, OSError, ProtocolError."""
+        found: list[Parsed] = []
+        for _ in range(_MAX_READS):
+            try:
+                piece = self._socket.recv(_READ_BYTES, 0 if wait else socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+            if not piece:
+                raise EOFError
+            found += map(Parsed, self._assembler.feed(piece))
+            if wait or len(piece) < _READ_BYTES:
+                break
+        return found
