@@ -62,6 +62,18 @@ def routed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         no_surprise(server)
 
 
+@pytest.fixture(scope="session")
+def worked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server whose models are in a worker."""
+    folder = tmp_path_factory.mktemp("worked")
+    shutil.copy(Path(__file__).with_name("menu.py"), folder)
+    models = {name: _MODELS[name] for name in ("speaker", "stepper", "endless", "hose", "a-waiter")}
+    make_folder(folder, models | {"sick": {"implementation": "menu.Sick"}}, parallel_workers=1)
+    with serve(folder) as server:
+        yield server
+        server.stop()
+
+
 def events(body: bytes) -> list[dict[str, Any]]:
     """The data of a stream's events, which are all it has."""
     *blocks, rest = body.split(b"\n\n")

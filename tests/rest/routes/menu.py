@@ -174,3 +174,20 @@ class Cook(MLModel):
     @custom_handler("/kitchen", "GET")
     async def kitchen(self) -> str:
         return self.name
+
+
+class Sick(MLModel):
+    """A route that ends its process, and one that is never answered."""
+
+    @custom_handler("/die")
+    async def die(self) -> None:
+        os._exit(7)
+
+    @custom_handler("/hang")
+    async def hang(self, begun: str) -> None:
+        touch(begun)
+        await asyncio.Event().wait()
+
+    @custom_handler("/where", "GET")
+    async def where(self) -> int:
+        return os.getpid()
