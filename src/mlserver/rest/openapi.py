@@ -102,13 +102,20 @@ def _responses(operation: Operation) -> Document:
     answered: Document = {"description": "OK"}
     if operation.answer:
         kind = "text/event-stream" if operation.stream else "application/json"
-        answered["content"] = {kind: {"schema": {"type": "string"} if operation.stream else ref(operation.answer)}}
+        schema = _event(operation.answer) if operation.stream else ref(operation.answer)
+        answered["content"] = {kind: {"schema": schema}}
     if operation.stream:
         answered["description"] = (
             f"Events whose data are JSON: each a {operation.answer}, or an Error, which is the last"
         )
     responses = {"200": answered} | {str(status): _error(HTTPStatus(status).phrase) for status in sorted(statuses)}
     return responses | ({"default": _error("A status that the model chose")} if operation.any_status else {})
+
+
+def _event(data: str) -> Document:
+    """One event of a stream."""
+    held = {"type": "string", "contentMediaType": "application/json", "contentSchema": ref(data)}
+    return {"type": "object", "properties": {"data": held}, "required": ["data"]}
 
 
 def _error(description: str) -> Document:

@@ -48,6 +48,11 @@ def _messages() -> Schema:
     return found
 
 
+def _settings(**types: str) -> Schema:
+    """Settings by name; null asks for the default."""
+    return record({}, {name: {"type": [kind, "null"]} for name, kind in types.items()}, additionalProperties=False)
+
+
 _DURATION = record({"count": _INT, "ns": _INT})
 _TENSOR_CONFIG = record({"name": _STRING, "data_type": _STRING, "dims": listed(_INT)})
 _STAGES = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss")
@@ -77,8 +82,13 @@ COMPONENTS: Schema = _messages() | {
         "output": listed(_TENSOR_CONFIG),
     }),
     "Statistics": record({"model_stats": listed(record(_COUNTS))}),
-    "TraceSettings": _FIELDS | {"description": "Names of settings and their values."},
-    "LogSettings": _FIELDS | {"description": "Names of settings and their values."},
+    "TraceSettings": _settings(
+        trace_file="string", trace_level="array", trace_rate="string", trace_count="string", log_frequency="string"
+    ),
+    "LogSettings": _settings(
+        log_file="string", log_info="boolean", log_warning="boolean", log_error="boolean", log_verbose_level="integer",
+        log_format="string",
+    ),
     "RepositoryChange": record({}, {"parameters": {"type": ["object", "null"], "additionalProperties": True}}),
     "GenerateRequest": {
         "description": "Fields named as inputs of the model are its tensors, others are parameters; or an inference "

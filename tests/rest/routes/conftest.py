@@ -67,7 +67,7 @@ def worked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server whose models are in a worker."""
     folder = tmp_path_factory.mktemp("worked")
     shutil.copy(Path(__file__).with_name("menu.py"), folder)
-    models = {name: _MODELS[name] for name in ("speaker", "stepper", "endless", "hose", "a-waiter")}
+    models = {name: _MODELS[name] for name in ("speaker", "stepper", "endless", "hose", "a-waiter", "b-cook")}
     make_folder(folder, models | {"sick": {"implementation": "menu.Sick"}}, parallel_workers=1)
     with serve(folder) as server:
         yield server
