@@ -30,7 +30,7 @@ WITHOUT_EFFECT: dict[type[BaseModel], set[str]] = {
         "response_cache_bytes", "warm_workers", "warmup_request",
     },
     ModelParameters: {
-        "autogenerate_inference_pool_gid", "environment_path", "environment_tarball", "format", "inference_pool_gid",
+        "autogenerate_inference_pool_gid", "format", "inference_pool_gid",
     },
 }  # fmt: skip
 

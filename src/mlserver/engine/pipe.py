@@ -25,6 +25,7 @@ class Pipe:
         self._sending = threading.Lock()
         self._writable = select.poll()
         self._writable.register(sock, select.POLLOUT)
+        self._put_back: list[Parsed] = []
         sock.setblocking(True)
 
     def fileno(self) -> int:
@@ -55,9 +56,15 @@ class Pipe:
             except BlockingIOError:
                 self._writable.poll()
 
+    def put_back(self, frames: Sequence[Parsed]) -> None:
+        """Have the next `receive` give these again, which somebody else should read."""
+        self._put_back = list(frames)
+
     def receive(self, *, wait: bool = False) -> list[Parsed]:
         """The frames that have come. Raises EOFError, OSError, ProtocolError."""
-        found: list[Parsed] = []
+        found, self._put_back = self._put_back, []
+        if found:
+            return found
         for _ in range(_MAX_READS):
             try:
                 piece = self._socket.recv(_READ_BYTES, 0 if wait else socket.MSG_DONTWAIT)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 from mlserver.engine.custom import CustomRequest, CustomResponse
@@ -38,10 +38,11 @@ class Pool(Protocol):
 
 
 class PooledRunner:
-    """Queues requests for one model of a pool."""
+    """Queues requests for one model of a pool. `released` is called when the model has left the pool."""
 
-    def __init__(self, pool: Pool, queue: ModelQueue) -> None:
+    def __init__(self, pool: Pool, queue: ModelQueue, released: Callable[[], Awaitable[None]] | None = None) -> None:
         self._pool = pool
+        self._released = released
         self._queue = queue
         self._scheduler = pool.scheduler
 
@@ -96,3 +97,5 @@ class PooledRunner:
         """Answer everyone who waits, then unload the model."""
         await self._scheduler.drained(self._queue)
         await self._pool.unload(self._queue)
+        if self._released is not None:
+            await self._released()

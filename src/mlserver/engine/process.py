@@ -36,7 +36,7 @@ from mlserver.engine.frames import (
     error_of,
 )
 from mlserver.engine.isolate import Outcome
-from mlserver.engine.link import Link
+from mlserver.engine.link import CLOSED, Link
 from mlserver.engine.queue import ModelQueue
 from mlserver.engine.runner import ModelCard
 from mlserver.engine.scheduler import Scheduler
@@ -130,11 +130,13 @@ class WorkerProcess:
         await asyncio.wait((waiter, self.gone), return_when=asyncio.FIRST_COMPLETED)
         if waiter.done():
             # Something that it started may hold the socket open.
-            self._link.close("it ended")
-        else:
+            self._link.close(CLOSED)
+        elif await self.gone == CLOSED:
             await asyncio.wait((waiter,), timeout=_END_SECONDS)
-            self.kill()
-        return _how_ended(await waiter)
+        self.kill()
+        how = _how_ended(await waiter)
+        reason = await self.gone
+        return how if reason == CLOSED else f"{reason}; {how}"
 
     def kill(self) -> None:
         """End the process at once."""

@@ -77,6 +77,7 @@ class WorkerLoop:
         """Until told to end, or the server is gone."""
         self._loop.add_reader(self._pipe.fileno(), self._readable)
         self.say(Started())
+        self._readable()
         await self._ended.wait()
 
     def say(self, word: Word) -> None:
@@ -305,12 +306,14 @@ def _die_with_parent(parent: int) -> None:
 
 def _configured(pipe: Pipe) -> Settings:
     """Take the server's first word in."""
-    while True:
-        for parsed in pipe.receive(wait=True):
-            for word in parsed.words:
-                if isinstance(word, Host):
-                    sys.path[:] = word.paths
-                    return Settings.model_validate_json(word.settings)
+    while not (frames := pipe.receive(wait=True)):
+        pass
+    word = frames[0].words[0]
+    if not isinstance(word, Host):
+        raise ProtocolError(f"expected the word Host first, got {type(word).__name__}")
+    pipe.put_back(frames[1:])
+    sys.path[:] = dict.fromkeys([*word.paths, *sys.path])
+    return Settings.model_validate_json(word.settings)
 
 
 def main(fd: int, parent: int) -> None:
