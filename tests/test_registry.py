@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from mlserver.engine.custom import CustomRequest, CustomResponse
 from mlserver.engine.isolate import Outcome
 from mlserver.engine.runner import ModelCard
 from mlserver.errors import ModelNotFound, ModelNotReady
@@ -29,6 +30,9 @@ class FakeRunner:
 
     def stream(self, requests: AsyncIterator[TensorRequest]) -> AsyncIterator[TensorResponse]:
         raise AssertionError(requests)
+
+    async def call(self, request: CustomRequest) -> CustomResponse:
+        raise AssertionError(request)
 
     async def close(self) -> None:
         self.closed = True

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlserver.engine.cache import Cached, CacheSize, KeptResponse, Shelf, size_bytes
+from mlserver.engine.custom import CustomRequest, CustomResponse
 from mlserver.engine.isolate import Outcome
 from mlserver.engine.runner import ModelCard
 from mlserver.errors import DeadlineExceeded, InferenceError, MLServerError, WorkerDied
@@ -57,6 +58,9 @@ class Model:
     async def stream(self, requests: AsyncIterator[TensorRequest]) -> AsyncIterator[TensorResponse]:
         async for request in requests:
             yield await self.infer(request)
+
+    async def call(self, request: CustomRequest) -> CustomResponse:
+        raise AssertionError(request)
 
     async def infer_members(self, request: TensorRequest, rows: Sequence[int]) -> list[Outcome]:
         return [Outcome(len(rows), await self.infer(request))]

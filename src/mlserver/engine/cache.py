@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mlserver.engine.custom import CustomRequest, CustomResponse
 from mlserver.engine.isolate import Outcome
 from mlserver.engine.keys import cache_key
 from mlserver.engine.runner import ModelCard, Runner
@@ -157,6 +158,10 @@ class Cached:
     def stream(self, requests: AsyncIterator[TensorRequest]) -> AsyncIterator[TensorResponse]:
         """Streams are neither kept nor shared."""
         return self._runner.stream(requests)
+
+    async def call(self, request: CustomRequest) -> CustomResponse:
+        """The model's own routes are not cached."""
+        return await self._runner.call(request)
 
     async def close(self) -> None:
         """Wait for what is under way, forget everything, and close the model."""

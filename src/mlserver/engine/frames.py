@@ -126,6 +126,7 @@ class Loaded(msgspec.Struct, array_like=True, tag="loaded"):
     max_rows: int
     ready: bool
     plain: bool
+    custom: list[tuple[str, str]]
 
 
 class NotLoaded(msgspec.Struct, array_like=True, tag="not loaded"):
@@ -174,13 +175,35 @@ class Cancel(msgspec.Struct, array_like=True, tag="cancel"):
     number: int
 
 
+class CustomCall(msgspec.Struct, array_like=True, tag="custom call", gc=False):
+    """A request to one of a model's own routes; the answer is a `CustomAnswer`, or a failure, of this number."""
+
+    number: int
+    handle: int
+    method: str
+    path: str
+    query: bytes
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+    client: tuple[str, int] | None
+
+
+class CustomAnswer(msgspec.Struct, array_like=True, tag="custom answer", gc=False):
+    """What a model's own route answers."""
+
+    number: int
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
 class Beat(msgspec.Struct, array_like=True, tag="beat"):
     """Are you there? The answer is the same word."""
 
 
 Word = (
     Call | Result | Failure | Configure | Models | Started | Drain | Host | Load | Loaded | NotLoaded | Unload
-    | Awaits | Open | Credit | Done | Cancel | Beat
+    | Awaits | Open | Credit | Done | Cancel | CustomCall | CustomAnswer | Beat
 )  # fmt: skip
 _DECODER = msgspec.msgpack.Decoder(list[Word])
 _ENCODER = msgspec.msgpack.Encoder()

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+from mlserver.engine.custom import CustomRequest, CustomResponse
 from mlserver.engine.pooled import PooledRunner
 from mlserver.engine.process import Launch, Spec, WorkerProcess
 from mlserver.engine.queue import Limits, ModelQueue
@@ -104,15 +105,17 @@ class WorkerPool:
 
     async def stream(self, queue: ModelQueue, requests: AsyncIterator[TensorRequest]) -> AsyncIterator[TensorResponse]:
         """Run `predict_stream` on the least busy of the workers. Raises MLServerError."""
-        worker = min(self._workers_of(queue), key=lambda worker: worker.desk.total, default=None)
-        if worker is None:
-            raise WorkerDied(queue.settings.name, queue.settings.version)
-        if worker.desk.total >= queue.limits.concurrency:
-            raise Overloaded(f"{queue.named} has max_concurrency = {queue.limits.concurrency} calls in every worker")
+        worker = self._least_busy(queue)
         with self.scheduler.streaming(queue):
             async with contextlib.aclosing(worker.stream(queue, requests)) as responses:
                 async for response in responses:
                     yield response
+
+    async def call(self, queue: ModelQueue, request: CustomRequest) -> CustomResponse:
+        """Answer one of the model's own routes on the least busy of the workers. Raises MLServerError."""
+        worker = self._least_busy(queue)
+        with self.scheduler.streaming(queue):
+            return await worker.call(queue, request)
 
     async def close(self) -> None:
         """End the workers; those that do not within `parallel_workers_timeout` are killed. Nothing may be under way."""
@@ -131,6 +134,15 @@ class WorkerPool:
             logger.warning("worker %d did not end within parallel_workers_timeout: killed", worker.pid)
             worker.kill()
         await asyncio.gather(*self._keepers)
+
+    def _least_busy(self, queue: ModelQueue) -> WorkerProcess:
+        """A worker for what is not queued. Raises WorkerDied where there is none, Overloaded where all are busy."""
+        worker = min(self._workers_of(queue), key=lambda worker: worker.desk.total, default=None)
+        if worker is None:
+            raise WorkerDied(queue.settings.name, queue.settings.version)
+        if worker.desk.total >= queue.limits.concurrency:
+            raise Overloaded(f"{queue.named} has max_concurrency = {queue.limits.concurrency} calls in every worker")
+        return worker
 
     def _workers_of(self, queue: ModelQueue) -> list[WorkerProcess]:
         return [worker for worker in self._workers if worker.serves(queue)]

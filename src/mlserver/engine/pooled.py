@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
+from mlserver.engine.custom import CustomRequest, CustomResponse
 from mlserver.engine.isolate import Outcome
 from mlserver.engine.queue import ModelQueue
 from mlserver.engine.rows import batch_key, row_count
@@ -25,6 +26,10 @@ class Pool(Protocol):
 
     def stream(self, queue: ModelQueue, requests: AsyncIterator[TensorRequest]) -> AsyncIterator[TensorResponse]:
         """Run the model's `predict_stream` on one of the workers."""
+        ...
+
+    async def call(self, queue: ModelQueue, request: CustomRequest) -> CustomResponse:
+        """Answer one of the model's own routes on one of the workers. Raises MLServerError."""
         ...
 
     async def unload(self, queue: ModelQueue) -> None:
@@ -81,6 +86,12 @@ class PooledRunner:
         if not self.ready:
             raise ModelNotReady(self._queue.settings.name, self._queue.settings.version)
         return self._pool.stream(self._queue, requests)
+
+    async def call(self, request: CustomRequest) -> CustomResponse:
+        """Answer one of the model's own routes; nobody waits in a queue for that."""
+        if not self.ready:
+            raise ModelNotReady(self._queue.settings.name, self._queue.settings.version)
+        return await self._pool.call(self._queue, request)
 
     async def close(self) -> None:
         """Answer everyone who waits, then unload the model."""

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from mlserver.engine.custom_calls import request_of
 from mlserver.engine.frames import (
     Awaits,
     Beat,
@@ -25,6 +26,8 @@ from mlserver.engine.frames import (
     Call,
     Cancel,
     Credit,
+    CustomAnswer,
+    CustomCall,
     Done,
     Drain,
     Frame,
@@ -104,6 +107,8 @@ class WorkerLoop:
             self._later(self._unload(word))
         elif isinstance(word, Open):
             self._open(word)
+        elif isinstance(word, CustomCall):
+            self._tasks[word.number] = self._loop.create_task(self._custom(word))
         elif isinstance(word, Credit | Done):
             stream = self._streams.get(word.number)
             if stream is not None:
@@ -198,6 +203,20 @@ class WorkerLoop:
             del self._streams[number], self._tasks[number]
             self.say(Done(number))
 
+    async def _custom(self, word: CustomCall) -> None:
+        """One of a model's own routes."""
+        try:
+            response = await self._models[word.handle].call(request_of(word))
+            self.say(CustomAnswer(word.number, response.status, response.headers, response.body))
+        except MLServerError as error:
+            self._send_outcomes(word.number, [Outcome(1, None, error)])
+        except asyncio.CancelledError:
+            self._send_outcomes(word.number, [Outcome(1, None, ModelError("cancelled: nobody waits for it"))])
+        except Exception as error:
+            self._send_outcomes(word.number, [Outcome(1, None, ModelError.of(error))])
+        finally:
+            del self._tasks[word.number]
+
     # Models.
 
     async def _load(self, word: Load) -> None:
@@ -212,7 +231,9 @@ class WorkerLoop:
         hosted.on_wait = lambda: self.say(Awaits(handle))
         self._models[handle] = hosted
         card = hosted.card
-        self.say(Loaded(handle, card.metadata.model_dump_json(), card.max_rows, card.ready, card.plain))
+        self.say(
+            Loaded(handle, card.metadata.model_dump_json(), card.max_rows, card.ready, card.plain, list(card.custom))
+        )
 
     async def _unload(self, word: Unload) -> None:
         hosted = self._models.pop(word.handle, None)
