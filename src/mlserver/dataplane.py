@@ -6,12 +6,14 @@ happened. It knows no web, RPC, Kafka or metrics package.
 
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from typing import Any
 
 from mlserver.engine.isolate import Outcome
 from mlserver.engine.runner import Runner
 from mlserver.errors import ConfigurationError, Kind, MLServerError, ModelNotFound, ModelNotReady
 from mlserver.events import Listener, ModelLoaded, RequestDone, tell
+from mlserver.extensions import extensions, model_config
 from mlserver.registry import Registry, Served
 from mlserver.repository import ModelRepository
 from mlserver.settings import ModelSettings, Settings
@@ -154,7 +156,7 @@ class DataPlane:
         """The server's name, version and protocol extensions."""
         settings = self._settings
         return MetadataServerResponse(
-            name=settings.server_name, version=settings.server_version, extensions=settings.extensions
+            name=settings.server_name, version=settings.server_version, extensions=extensions(settings.extensions)
         )
 
     def model_metadata(self, name: str, version: str | None = None) -> MetadataModelResponse:
@@ -164,6 +166,30 @@ class DataPlane:
             raise ModelNotReady(name, version)
         metadata = served.runner.card.metadata
         return metadata.model_copy(update={"versions": self._registry.versions(name)})
+
+    def model_config(self, name: str, version: str | None = None) -> dict[str, Any]:
+        """Triton's ModelConfig. Raises ModelNotFound, or ModelNotReady while nothing is known of the model."""
+        served = self._registry.find(name, version)
+        if served.runner is None:
+            raise ModelNotReady(name, version)
+        card = served.runner.card
+        return model_config(card.metadata, card.max_rows)
+
+    def models(self, name: str | None = None, version: str | None = None) -> list[tuple[str, str | None]]:
+        """Names and versions of the models that should be here, or of those of one name. Raises ModelNotFound."""
+        if name is None:
+            return [(served.name, served.version) for served in self._registry]
+        found = self._registry.find(name, version)
+        if version:
+            return [(found.name, found.version)]
+        return [(served.name, served.version) for served in self._registry if served.name == name]
+
+    def custom_routes(self) -> Iterator[tuple[Runner, str, str]]:
+        """The routes that models bring themselves: who answers, method and path; first loaded first."""
+        for served in self._registry:
+            runner = served.runner
+            if runner is not None and runner.card.ready:
+                yield from ((runner, method, path) for method, path in runner.card.custom)
 
     async def repository_index(self, ready: bool | None = None) -> RepositoryIndexResponse:
         """Every model of the repository, and what is served besides; with `ready` only those that are ready."""

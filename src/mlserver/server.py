@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
+from mlserver.admin import AdminPolicy
 from mlserver.dataplane import DataPlane
 from mlserver.engine.pools import Pools
 from mlserver.engine.runner import Runner
@@ -18,12 +19,16 @@ from mlserver.grpc.server import GrpcServer
 from mlserver.kafka.supervisor import KafkaProcess
 from mlserver.observe.endpoint import metrics_app
 from mlserver.observe.prometheus import PrometheusListener
+from mlserver.observe.statistics import Statistics
 from mlserver.registry import Registry
 from mlserver.repository import build_repository
 from mlserver.rest.app import RestApp
+from mlserver.rest.backing import Backing
+from mlserver.rest.headers import InferenceHeaders
 from mlserver.rest.server import HttpServer, bind
 from mlserver.settings import ModelSettings, Settings
 from mlserver.warmup import warmup_of
+from mlserver.wire.cloudevents import CloudEvents, namespace
 
 logger = logging.getLogger("mlserver")
 
@@ -40,7 +45,8 @@ class MLServer:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._metrics = PrometheusListener(settings.metrics_rest_server_prefix)
-        self._listeners: Sequence[Listener] = (self._metrics,)
+        self._statistics = Statistics()
+        self._listeners: Sequence[Listener] = (self._metrics, self._statistics)
         self._pools = Pools(settings, self._listeners)
         self._registry = Registry(self._make_runner, self._models_changed)
         self._dataplane = DataPlane(settings, self._registry, build_repository(settings), self._listeners)
@@ -95,7 +101,7 @@ class MLServer:
     def _open_doors(self) -> None:
         """Take every port before anything is started, then let health be asked while models load."""
         settings = self._settings
-        rest = RestApp(self._dataplane, settings.max_body_bytes, self._listeners)
+        rest = RestApp(self._backing())
         apps = [(rest, settings.http_port, "http_port", settings.debug)]
         if settings.metrics_endpoint:
             app = metrics_app(self._metrics.registry, settings.metrics_endpoint)
@@ -113,6 +119,12 @@ class MLServer:
         if settings.kafka_enabled:
             self._kafka = KafkaProcess(settings, self._dataplane, self._registry)
             self._kafka.start()
+
+    def _backing(self) -> Backing:
+        """What the REST door stands on."""
+        settings = self._settings
+        headers = InferenceHeaders(CloudEvents(settings.server_name, namespace()))
+        return Backing(settings, self._dataplane, self._statistics, headers, self._listeners, AdminPolicy(settings))
 
     async def _load(self, models_settings: Sequence[ModelSettings]) -> None:
         """Load the models, one after the other; a failure ends the start unless the settings say otherwise."""

@@ -43,6 +43,12 @@ def tar(*members: tarfile.TarInfo, content: bytes = b"x") -> bytes:
     return buffer.getvalue()
 
 
+def pax_chain(length: int) -> bytes:
+    """Headers for the next header, one after the other, and no entry."""
+    head = member("h", tarfile.XHDTYPE, size=11).tobuf(tarfile.USTAR_FORMAT)
+    return (head + b"11 path=abc".ljust(512, b"\0")) * length + bytes(1024)
+
+
 def zipped(*entries: tuple[str, int, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as written:
@@ -155,6 +161,12 @@ HOSTILE = {
     "zero byte": (tar(member("a\0b", pax_headers={"path": "a\0b"})), "zero byte"),
     "endless name": (tar(member("n" * 5000)), "File name too long"),
     "endless header": (tar(member("a", pax_headers={"comment": "c" * 2_000_000})), "a header of"),
+    "back to itself": (
+        tar(member("d", tarfile.DIRTYPE), member("a", pax_headers={"size": "-1536"})),
+        "not a whole archive",
+    ),
+    "back before itself": (tar(member("a", pax_headers={"size": "-99999999"})), "not a whole archive"),
+    "a chain of headers": (pax_chain(2000), "not a whole archive"),
     "zip parent": (zipped(("../victim", 0o100644, b"x")), "has '..'"),
     "zip absolute": (zipped(("/tmp/victim", 0o100644, b"x")), "absolute"),
     "zip link out": (zipped(("a", 0o120777, b"../victim")), "leads out"),

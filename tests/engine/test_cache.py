@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import numpy as np
 import pytest
@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlserver.engine.cache import Cached, CacheSize, KeptResponse, Shelf, size_bytes
+from mlserver.engine.custom import CustomRequest, CustomResponse
+from mlserver.engine.isolate import Outcome
 from mlserver.engine.runner import ModelCard
 from mlserver.errors import DeadlineExceeded, InferenceError, MLServerError, WorkerDied
 from mlserver.types import MetadataModelResponse
@@ -30,6 +32,7 @@ class Model:
         self.gate: asyncio.Event | None = None
         self.entered = asyncio.Event()
         self.closed = 0
+        self.ready = True
         self._buffer = np.zeros(64)
 
     async def infer(self, request: TensorRequest) -> TensorResponse:
@@ -56,8 +59,11 @@ class Model:
         async for request in requests:
             yield await self.infer(request)
 
-    async def infer_members(self, request: TensorRequest, rows: list[int]) -> list[str]:
-        return ["members of", request.model, *map(str, rows)]
+    async def call(self, request: CustomRequest) -> CustomResponse:
+        raise AssertionError(request)
+
+    async def infer_members(self, request: TensorRequest, rows: Sequence[int]) -> list[Outcome]:
+        return [Outcome(len(rows), await self.infer(request))]
 
     async def close(self) -> None:
         self.closed += 1
@@ -145,11 +151,12 @@ async def test_equal_requests_under_way_wait_for_the_one_that_runs() -> None:
 
 
 async def test_without_room_equal_requests_still_share() -> None:
-    for found in (cached(Model(), limit_bytes=1), cached(Model(), count=0)):
+    for model, limits in ((Model(), {"limit_bytes": 1}), (Model(), {"count": 0})):
+        found = cached(model, **limits)
         responses = await asyncio.gather(*(found.infer(ask(1)) for _ in range(3)))
         assert [answer(one) for one in responses] == [[2]] * 3
         await found.infer(ask(1))
-        assert len(found.calls) == 2
+        assert len(model.calls) == 2
 
 
 @pytest.mark.parametrize("cancelled", [[0], [1], [0, 1], [0, 2], [1, 2]])
@@ -331,5 +338,7 @@ async def test_what_is_neither_kept_nor_shared() -> None:
 
     assert [answer(one) async for one in found.stream(requests())] == [[2], [2]]
     assert len(model.calls) == 4
-    assert await found.infer_members(ask(1), [1]) == ["members of", "m", "1"]
+    (outcome,) = await found.infer_members(ask(1), [1])
+    assert (outcome.members, len(model.calls)) == (1, 5)
     assert found.card is model.card
+    assert found.ready is True

@@ -50,7 +50,7 @@ def serve(folder: Path) -> Served:
     return Served(".", cwd=folder, env=environment())
 
 
-def _no_surprise(served: Served) -> None:
+def no_surprise(served: Served) -> None:
     """Nothing went wrong that the caller was not told of, and nothing is left over."""
     assert served.stderr == ""
     for word in ("unexpected failure", "never retrieved", "never awaited", "Task was destroyed", "Cancel"):
@@ -71,7 +71,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, metrics_port: int) -> Itera
     with serve(folder) as server:
         yield server
         server.stop()
-        _no_surprise(server)
+        no_surprise(server)
 
 
 @pytest.fixture(scope="session")
@@ -86,4 +86,4 @@ def ailing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serve(folder) as server:
         yield server
         server.stop()
-        _no_surprise(server)
+        no_surprise(server)

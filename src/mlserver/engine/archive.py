@@ -267,8 +267,10 @@ class _Bounded(io.RawIOBase):
         return self.last
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """As of any stream."""
-        self._stream.seek(offset, whence)
+        """Forward, as a tape goes: an entry of negative length would lead back for ever."""
+        if whence != io.SEEK_SET or offset < self._stream.tell():
+            raise InvalidArchive("not a whole archive: an entry leads back to what was before it")
+        self._stream.seek(offset)
         return self._check()
 
     def tell(self) -> int:

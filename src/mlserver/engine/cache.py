@@ -7,12 +7,14 @@ are under way wait for the one that runs. Errors are not kept.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from copy import deepcopy
 from typing import Any
 
 import numpy as np
 
+from mlserver.engine.custom import CustomRequest, CustomResponse
+from mlserver.engine.isolate import Outcome
 from mlserver.engine.keys import cache_key
 from mlserver.engine.runner import ModelCard, Runner
 from mlserver.errors import DeadlineExceeded
@@ -126,13 +128,19 @@ class Cached:
         self._shelf = shelf
         self._flights: dict[bytes, _Flight] = {}
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._runner, name)
-
     @property
     def card(self) -> ModelCard:
         """What is known of the model."""
         return self._runner.card
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model can answer now."""
+        return self._runner.ready
+
+    async def infer_members(self, request: TensorRequest, rows: Sequence[int]) -> list[Outcome]:
+        """A backlog's stacks are neither kept nor shared: to look for each row would cost more than to predict it."""
+        return await self._runner.infer_members(request, rows)
 
     async def infer(self, request: TensorRequest) -> TensorResponse:
         """Predict, unless the answer is known, or is being made for somebody else."""
@@ -150,6 +158,10 @@ class Cached:
     def stream(self, requests: AsyncIterator[TensorRequest]) -> AsyncIterator[TensorResponse]:
         """Streams are neither kept nor shared."""
         return self._runner.stream(requests)
+
+    async def call(self, request: CustomRequest) -> CustomResponse:
+        """The model's own routes are not cached."""
+        return await self._runner.call(request)
 
     async def close(self) -> None:
         """Wait for what is under way, forget everything, and close the model."""

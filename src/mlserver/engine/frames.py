@@ -1,9 +1,9 @@
 """The words spoken on a socket between the scheduler and its doors or workers.
 
-A frame is ``length u32 | header length u32 | header (msgpack) | buffers``, little-endian, `length` counting what
-follows it; every buffer starts at a multiple of 8 from the frame's payload, so that arrays lie aligned. Tensors travel
-as their raw bytes, never pickled. A frame that does not parse, or claims more than it may, is a ProtocolError: the
-socket is closed and its process replaced.
+A frame is ``"MLF1" | length u32 | header length u32 | header (msgpack) | buffers``, little-endian, `length` counting
+what follows it; every buffer starts at a multiple of 8 from the frame's payload, so that arrays lie aligned. Tensors
+travel as their raw bytes, never pickled. Bytes that do not begin so, do not parse, or claim more than they may, are a
+ProtocolError: the socket is closed and its process replaced.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,9 @@ from mlserver.types.tensors import DTYPES, OutputRequest, Tensor, TensorRequest,
 
 # A batch is bounded by kafka_max_in_flight_bytes or max_body_bytes; their sum of JSON text and array stays below.
 MAX_FRAME_BYTES = 1 << 30
+MAGIC = b"MLF1"
 _PREFIX = 4
+_START = len(MAGIC) + _PREFIX
 _ALIGNMENT = 8
 
 
@@ -102,7 +104,7 @@ class Drain(msgspec.Struct, array_like=True, tag="drain"):
 
 
 class Host(msgspec.Struct, array_like=True, tag="host"):
-    """First word to a worker: the server's settings as JSON, and where it looks for modules."""
+    """First word to a worker: the server's settings as JSON, and where it looks for modules first."""
 
     settings: str
     paths: list[str]
@@ -124,6 +126,7 @@ class Loaded(msgspec.Struct, array_like=True, tag="loaded"):
     max_rows: int
     ready: bool
     plain: bool
+    custom: list[tuple[str, str]]
 
 
 class NotLoaded(msgspec.Struct, array_like=True, tag="not loaded"):
@@ -172,13 +175,35 @@ class Cancel(msgspec.Struct, array_like=True, tag="cancel"):
     number: int
 
 
+class CustomCall(msgspec.Struct, array_like=True, tag="custom call", gc=False):
+    """A request to one of a model's own routes; the answer is a `CustomAnswer`, or a failure, of this number."""
+
+    number: int
+    handle: int
+    method: str
+    path: str
+    query: bytes
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+    client: tuple[str, int] | None
+
+
+class CustomAnswer(msgspec.Struct, array_like=True, tag="custom answer", gc=False):
+    """What a model's own route answers."""
+
+    number: int
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
 class Beat(msgspec.Struct, array_like=True, tag="beat"):
     """Are you there? The answer is the same word."""
 
 
 Word = (
     Call | Result | Failure | Configure | Models | Started | Drain | Host | Load | Loaded | NotLoaded | Unload
-    | Awaits | Open | Credit | Done | Cancel | Beat
+    | Awaits | Open | Credit | Done | Cancel | CustomCall | CustomAnswer | Beat
 )  # fmt: skip
 _DECODER = msgspec.msgpack.Decoder(list[Word])
 _ENCODER = msgspec.msgpack.Encoder()
@@ -246,10 +271,10 @@ class Frame:
             parts.append(buffer)
             if padding := -len(buffer) % _ALIGNMENT:
                 parts.append(b"\0" * padding)
-        length = _PREFIX + sum(len(part) for part in parts[1:])
+        length = _PREFIX + sum(map(len, parts)) - len(parts[0])
         if length > MAX_FRAME_BYTES:
             raise ProtocolError(f"a frame of {length} bytes is over the limit of {MAX_FRAME_BYTES}")
-        parts[0] = length.to_bytes(4, "little") + len(head).to_bytes(4, "little")
+        parts[0] = MAGIC + length.to_bytes(4, "little") + len(head).to_bytes(4, "little")
         return parts
 
 
@@ -268,10 +293,10 @@ class Assembler:
         view = memoryview(piece)
         while view:
             if self._payload is None:
-                taken = _PREFIX - len(self._prefix)
+                taken = _START - len(self._prefix)
                 self._prefix += view[:taken]
                 view = view[taken:]
-                if len(self._prefix) < _PREFIX:
+                if len(self._prefix) < _START:
                     break
                 self._payload = bytearray(checked_length(self._prefix, self._limit))
                 self._filled = 0
@@ -287,8 +312,10 @@ class Assembler:
 
 
 def checked_length(prefix: Buffer | bytearray, limit: int = MAX_FRAME_BYTES) -> int:
-    """The length that a frame's first four bytes claim, if it is one that a frame may have."""
-    length = int.from_bytes(prefix, "little")
+    """The length that a frame's first bytes claim, if it is one that a frame may have."""
+    if prefix[: len(MAGIC)] != MAGIC:
+        raise ProtocolError(f"expected a frame, got {bytes(prefix)!r}")
+    length = int.from_bytes(prefix[len(MAGIC) :], "little")
     if not _PREFIX < length <= limit:
         raise ProtocolError(f"a frame claims {length} bytes; the limit is {limit}")
     return length

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from typing import Any
 
 from mlserver.context import model_context
+from mlserver.engine.custom import CustomApp, CustomRequest, CustomResponse
 from mlserver.engine.runner import ModelCard
 from mlserver.errors import ConfigurationError, MLServerError, ModelError
 from mlserver.model import MLModel
@@ -39,8 +40,9 @@ class HostedModel:
 
     on_wait: Callable[[], None] | None
 
-    def __init__(self, model: MLModel, card: ModelCard) -> None:
+    def __init__(self, model: MLModel, card: ModelCard, custom: CustomApp) -> None:
         self._model = model
+        self._custom = custom
         self.card = card
         self.on_wait = None
 
@@ -56,8 +58,10 @@ class HostedModel:
             model.ready = await model.load()
             max_rows = max_rows_of(settings, row_wise=model.is_row_wise)
             plain = not any(map(inspect.iscoroutinefunction, (model.predict, inspect.unwrap(model.predict))))
-            card = ModelCard(await model.metadata(), max_rows=max_rows, ready=model.ready, plain=plain)
-        return cls(model, card)
+            custom = CustomApp(model)
+            metadata, routes = await model.metadata(), custom.routes()
+            card = ModelCard(metadata, max_rows=max_rows, ready=model.ready, plain=plain, custom=routes)
+        return cls(model, card, custom)
 
     async def infer(self, request: TensorRequest) -> TensorResponse:
         """Predict, on the running event loop. Raises MLServerError, and nothing else."""
@@ -111,6 +115,10 @@ class HostedModel:
         finally:
             if answers is not None and hasattr(answers, "aclose"):
                 await answers.aclose()
+
+    async def call(self, request: CustomRequest) -> CustomResponse:
+        """Answer a request to one of the model's own routes. Raises MLServerError, and nothing else."""
+        return await self._custom.call(request)
 
     async def unload(self) -> None:
         """Let the model give back what it holds."""

@@ -9,6 +9,8 @@ from mlserver.engine.frames import Assembler, Frame, Parsed, ProtocolError, Word
 
 logger = logging.getLogger("mlserver.parallel")
 
+# Why a link ends where a process has just ended.
+CLOSED = "its socket closed"
 # Up to here the parts of a frame are copied into one buffer, so that they leave in one system call; copying more costs
 # more than the transport's own gathering.
 _ONE_WRITE_BYTES = 64 * 1024
@@ -31,7 +33,7 @@ class Link(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its bases
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end("its socket closed")
+        self._end(CLOSED)
 
     def data_received(self, data: bytes) -> None:
         try:

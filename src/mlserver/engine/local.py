@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 
+from mlserver.engine.custom import CustomRequest, CustomResponse
 from mlserver.engine.flights import Desk, Flight
 from mlserver.engine.hosted import HostedModel
 from mlserver.engine.isolate import Outcome, infer_members
@@ -44,6 +45,11 @@ class LocalPool:
             async with contextlib.aclosing(self._worker.models[queue].stream(requests)) as responses:
                 async for response in responses:
                     yield response
+
+    async def call(self, queue: ModelQueue, request: CustomRequest) -> CustomResponse:
+        """Answer one of the model's own routes here."""
+        with self.scheduler.streaming(queue):
+            return await self._worker.models[queue].call(request)
 
     async def unload(self, queue: ModelQueue) -> None:
         """Unload the model."""

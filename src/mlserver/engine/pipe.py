@@ -1,8 +1,10 @@
 """A worker's end of its socket: frames out from any thread, frames in for one."""
 
+import select
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from mlserver.engine.frames import Assembler, Buffer, Parsed
 
@@ -21,6 +23,9 @@ class Pipe:
         self._socket = sock
         self._assembler = Assembler()
         self._sending = threading.Lock()
+        self._writable = select.poll()
+        self._writable.register(sock, select.POLLOUT)
+        self._put_back: list[Parsed] = []
         sock.setblocking(True)
 
     def fileno(self) -> int:
@@ -34,15 +39,32 @@ class Pipe:
         size = sum(map(len, parts))
         try:
             with self._sending:
-                sent = self._socket.sendmsg(parts)
-                if sent < size:
-                    self._socket.sendall(memoryview(b"".join(parts))[sent:])
+                sent = self._tried(partial(self._socket.sendmsg, parts))
+                rest = memoryview(b"".join(parts))[sent:] if sent < size else memoryview(b"")
+                while rest:
+                    rest = rest[self._tried(partial(self._socket.send, rest)) :]
         except OSError:
             return  # whoever reads sees the end
 
+    def _tried(self, send: Callable[[], int]) -> int:
+        """How much `send` has sent, which is something. An event loop that watches the socket may have made it one
+        that does not block.
+        """
+        while True:
+            try:
+                return send()
+            except BlockingIOError:
+                self._writable.poll()
+
+    def put_back(self, frames: Sequence[Parsed]) -> None:
+        """Have the next `receive` give these again, which somebody else should read."""
+        self._put_back = list(frames)
+
     def receive(self, *, wait: bool = False) -> list[Parsed]:
         """The frames that have come. Raises EOFError, OSError, ProtocolError."""
-        found: list[Parsed] = []
+        found, self._put_back = self._put_back, []
+        if found:
+            return found
         for _ in range(_MAX_READS):
             try:
                 piece = self._socket.recv(_READ_BYTES, 0 if wait else socket.MSG_DONTWAIT)

@@ -5,8 +5,9 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+from mlserver.engine.custom import CustomRequest, CustomResponse
 from mlserver.engine.pooled import PooledRunner
 from mlserver.engine.process import Launch, Spec, WorkerProcess
 from mlserver.engine.queue import Limits, ModelQueue
@@ -55,10 +56,12 @@ class WorkerPool:
         self._watcher: asyncio.Task[None] | None = None
         # Loads are staggered: one at a time, so that their peaks of memory do not add up.
         self._loading = asyncio.Lock()
-        self._closing = False
+        self._closing = asyncio.Event()
         # Every process that was started and has not ended; `_workers` are those at work.
         self._processes: set[WorkerProcess] = set()
         self._change: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        # Places whose first process has neither come to work nor failed to.
+        self._beginning = set(range(size))
 
     def start(self) -> None:
         """Begin to start the workers."""
@@ -70,7 +73,12 @@ class WorkerPool:
         """Whether no model is here."""
         return not self._models
 
-    async def load(self, settings: ModelSettings, warmup: TensorRequest | None = None) -> PooledRunner:
+    async def load(
+        self,
+        settings: ModelSettings,
+        warmup: TensorRequest | None = None,
+        released: Callable[[], Awaitable[None]] | None = None,
+    ) -> PooledRunner:
         """Load a model into every worker. Raises MLServerError with one line that says why it could not be."""
         handle = next(_handles)
         spec = Spec(handle, settings.model_dump_json(by_alias=True), settings._source, warmup)
@@ -87,7 +95,7 @@ class WorkerPool:
                 del self._models[handle]
                 await asyncio.gather(*(worker.unload(handle) for worker in self._workers))
                 raise
-        return PooledRunner(self, model.queue)
+        return PooledRunner(self, model.queue, released)
 
     async def unload(self, queue: ModelQueue) -> None:
         """Take a model that nothing is under way for from every worker."""
@@ -97,32 +105,44 @@ class WorkerPool:
 
     async def stream(self, queue: ModelQueue, requests: AsyncIterator[TensorRequest]) -> AsyncIterator[TensorResponse]:
         """Run `predict_stream` on the least busy of the workers. Raises MLServerError."""
-        worker = min(self._workers_of(queue), key=lambda worker: worker.desk.total, default=None)
-        if worker is None:
-            raise WorkerDied(queue.settings.name, queue.settings.version)
-        if worker.desk.total >= queue.limits.concurrency:
-            raise Overloaded(f"{queue.named} has max_concurrency = {queue.limits.concurrency} calls in every worker")
+        worker = self._least_busy(queue)
         with self.scheduler.streaming(queue):
             async with contextlib.aclosing(worker.stream(queue, requests)) as responses:
                 async for response in responses:
                     yield response
 
+    async def call(self, queue: ModelQueue, request: CustomRequest) -> CustomResponse:
+        """Answer one of the model's own routes on the least busy of the workers. Raises MLServerError."""
+        worker = self._least_busy(queue)
+        with self.scheduler.streaming(queue):
+            return await worker.call(queue, request)
+
     async def close(self) -> None:
         """End the workers; those that do not within `parallel_workers_timeout` are killed. Nothing may be under way."""
-        self._closing = True
+        self._closing.set()
         if self._watcher is not None:
             self._watcher.cancel()
         timeout = self._settings.parallel_workers_timeout
-        for worker in self._processes:
-            worker.drain(timeout)
-        if self._processes:
+        for worker in tuple(self._processes):
+            if worker in self._workers:
+                worker.drain(timeout)
+            else:
+                worker.kill()
+        if self._keepers:
             await asyncio.wait(self._keepers, timeout=timeout)
         for worker in tuple(self._processes):
             logger.warning("worker %d did not end within parallel_workers_timeout: killed", worker.pid)
             worker.kill()
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
+        await asyncio.gather(*self._keepers)
+
+    def _least_busy(self, queue: ModelQueue) -> WorkerProcess:
+        """A worker for what is not queued. Raises WorkerDied where there is none, Overloaded where all are busy."""
+        worker = min(self._workers_of(queue), key=lambda worker: worker.desk.total, default=None)
+        if worker is None:
+            raise WorkerDied(queue.settings.name, queue.settings.version)
+        if worker.desk.total >= queue.limits.concurrency:
+            raise Overloaded(f"{queue.named} has max_concurrency = {queue.limits.concurrency} calls in every worker")
+        return worker
 
     def _workers_of(self, queue: ModelQueue) -> list[WorkerProcess]:
         return [worker for worker in self._workers if worker.serves(queue)]
@@ -132,10 +152,10 @@ class WorkerPool:
     async def _keep_alive(self, number: int) -> None:
         """Run one worker after the other in one place of the pool."""
         pause, futile = _FIRST_PAUSE_SECONDS, 0
-        while not self._closing:
+        while not self._closing.is_set():
             begun = time.monotonic()
             worked, reason = await self._one_life(number)
-            if self._ending():
+            if self._closing.is_set():
                 return
             futile = 0 if worked else futile + 1
             if time.monotonic() - begun > _CALM_SECONDS:
@@ -143,8 +163,9 @@ class WorkerPool:
             wait = _FUTILE_PAUSE_SECONDS if futile >= _MAX_FUTILE_STARTS else pause
             tell(self._listeners, WorkerEnded(number, reason))
             logger.error("worker %d of %d ended: %s; started anew in %.1f s", number + 1, self._size, reason, wait)
-            self._settle(reason)
-            await asyncio.sleep(wait)
+            self._settle(number, reason)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), wait)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _one_life(self, number: int) -> tuple[bool, str]:
@@ -157,23 +178,24 @@ class WorkerPool:
             await worker.launch(self._launch)
             async with self._loading:
                 missing = await self._load_all(worker)
-                worked = not worker.gone.done()
+                worked = not (worker.gone.done() or self._closing.is_set())
                 if worked:
                     self._workers.append(worker)
                     self.scheduler.join(worker)
-                    self._settle(None)
+                    self._settle(number, None)
             logger.debug("worker %d of %d is process %d", number + 1, self._size, worker.pid)
-            retrying = asyncio.create_task(self._retry(worker, missing)) if missing else None
-            return worked, await worker.exited()
+            retrying = asyncio.create_task(self._retry(worker, missing)) if missing and worked else None
+            return worked, await worker.exited() if worked else "it ended before it was at work"
         except (OSError, MLServerError) as error:
             return False, str(error)
         finally:
-            worker.kill()
-            self._processes.discard(worker)
             if worker in self._workers:
                 self._workers.remove(worker)
             if retrying is not None:
                 retrying.cancel()
+            worker.kill()
+            await worker.exited()
+            self._processes.discard(worker)
 
     async def _load_all(self, worker: WorkerProcess) -> list[_Model]:
         """Load what the pool has into a new worker; those that failed."""
@@ -223,19 +245,17 @@ class WorkerPool:
                 else:
                     worker.ask()
 
-    def _ending(self) -> bool:
-        return self._closing
-
     # Waiting for a worker.
 
     async def _someone(self) -> None:
-        """Wait until a worker lives. Raises MLServerError where the next one that was to start did not."""
-        while not self._workers:
+        """Wait until every place has begun, and a worker lives. Raises MLServerError where the next did not start."""
+        while not self._workers or self._beginning:
             reason = await asyncio.shield(self._change)
-            if reason is not None and not self._workers:
+            if reason is not None and not (self._workers or self._beginning):
                 raise MLServerError(reason)
 
-    def _settle(self, reason: str | None) -> None:
-        """A worker has started, or has ended for `reason`."""
+    def _settle(self, number: int, reason: str | None) -> None:
+        """The worker of a place has come to work, or has ended for `reason`."""
+        self._beginning.discard(number)
         change, self._change = self._change, asyncio.get_running_loop().create_future()
         change.set_result(reason)

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
+from mlserver.engine.custom import CustomRequest, CustomResponse
 from mlserver.engine.isolate import Outcome
 from mlserver.engine.queue import ModelQueue
 from mlserver.engine.rows import batch_key, row_count
@@ -27,16 +28,21 @@ class Pool(Protocol):
         """Run the model's `predict_stream` on one of the workers."""
         ...
 
+    async def call(self, queue: ModelQueue, request: CustomRequest) -> CustomResponse:
+        """Answer one of the model's own routes on one of the workers. Raises MLServerError."""
+        ...
+
     async def unload(self, queue: ModelQueue) -> None:
         """Take the model from all workers."""
         ...
 
 
 class PooledRunner:
-    """Queues requests for one model of a pool."""
+    """Queues requests for one model of a pool. `released` is called when the model has left the pool."""
 
-    def __init__(self, pool: Pool, queue: ModelQueue) -> None:
+    def __init__(self, pool: Pool, queue: ModelQueue, released: Callable[[], Awaitable[None]] | None = None) -> None:
         self._pool = pool
+        self._released = released
         self._queue = queue
         self._scheduler = pool.scheduler
 
@@ -81,7 +87,15 @@ class PooledRunner:
             raise ModelNotReady(self._queue.settings.name, self._queue.settings.version)
         return self._pool.stream(self._queue, requests)
 
+    async def call(self, request: CustomRequest) -> CustomResponse:
+        """Answer one of the model's own routes; nobody waits in a queue for that."""
+        if not self.ready:
+            raise ModelNotReady(self._queue.settings.name, self._queue.settings.version)
+        return await self._pool.call(self._queue, request)
+
     async def close(self) -> None:
         """Answer everyone who waits, then unload the model."""
         await self._scheduler.drained(self._queue)
         await self._pool.unload(self._queue)
+        if self._released is not None:
+            await self._released()

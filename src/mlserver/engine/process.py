@@ -9,12 +9,15 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from mlserver.engine.custom import CustomRequest, CustomResponse
+from mlserver.engine.custom_calls import CustomCalls
 from mlserver.engine.flights import Desk, Flight
 from mlserver.engine.frames import (
     Awaits,
     Beat,
     Cancel,
     Credit,
+    CustomAnswer,
     Done,
     Drain,
     Failure,
@@ -33,7 +36,7 @@ from mlserver.engine.frames import (
     error_of,
 )
 from mlserver.engine.isolate import Outcome
-from mlserver.engine.link import Link
+from mlserver.engine.link import CLOSED, Link
 from mlserver.engine.queue import ModelQueue
 from mlserver.engine.runner import ModelCard
 from mlserver.engine.scheduler import Scheduler
@@ -95,6 +98,7 @@ class WorkerProcess:
         self._calls: dict[int, _Under] = {}
         self._flights: dict[Flight, int] = {}
         self._streams: dict[int, tuple[ModelQueue, Stream[TensorResponse]]] = {}
+        self._custom = CustomCalls(self._link.say)
         self._served: dict[int, ModelQueue] = {}
         self._loads: dict[int, asyncio.Future[ModelCard]] = {}
         self._unloads: dict[int, asyncio.Future[None]] = {}
@@ -126,11 +130,13 @@ class WorkerProcess:
         await asyncio.wait((waiter, self.gone), return_when=asyncio.FIRST_COMPLETED)
         if waiter.done():
             # Something that it started may hold the socket open.
-            self._link.close("it ended")
-        else:
+            self._link.close(CLOSED)
+        elif await self.gone == CLOSED:
             await asyncio.wait((waiter,), timeout=_END_SECONDS)
-            self.kill()
-        return _how_ended(await waiter)
+        self.kill()
+        how = _how_ended(await waiter)
+        reason = await self.gone
+        return how if reason == CLOSED else f"{reason}; {how}"
 
     def kill(self) -> None:
         """End the process at once."""
@@ -149,7 +155,9 @@ class WorkerProcess:
     @property
     def expected_silent(self) -> bool:
         """Whether it does something for somebody, and may not be able to talk meanwhile."""
-        return bool(self._loads or self._unloads) or any(not flight.abandoned for flight in self._flights)
+        return bool(self._loads or self._unloads or self._custom) or any(
+            not flight.abandoned for flight in self._flights
+        )
 
     def _ended(self, reason: str) -> None:
         """The link has ended: nobody may be left waiting."""
@@ -158,6 +166,7 @@ class WorkerProcess:
         self._flights.clear()
         for queue, stream in self._streams.values():
             stream.feed(WorkerDied(queue.settings.name, queue.settings.version))
+        self._custom.end()
         warming = [under.warmed for under in self._calls.values() if under.warmed is not None]
         asked: list[asyncio.Future[Any]] = [*self._loads.values(), *self._unloads.values(), *warming]
         for future in asked:
@@ -260,6 +269,14 @@ class WorkerProcess:
             if number in self._streams:
                 self._link.say(Cancel(number))
 
+    async def call(self, queue: ModelQueue, request: CustomRequest) -> CustomResponse:
+        """Answer one of the model's own routes. Raises MLServerError."""
+        self.desk.total += 1
+        try:
+            return await self._custom.call(self._number(), queue, request)
+        finally:
+            self.desk.total -= 1
+
     async def _feed(self, number: int, stream: Stream[TensorResponse], requests: AsyncIterator[TensorRequest]) -> None:
         try:
             async for request in requests:
@@ -287,6 +304,8 @@ class WorkerProcess:
         elif isinstance(word, Failure):
             if word.number in self._streams:
                 self._streams[word.number][1].feed(error_of(word))
+            elif word.number in self._custom:
+                self._custom.take(word)
             else:
                 self._answered(word.number, Outcome(word.members, None, error_of(word)))
         elif isinstance(word, Credit):
@@ -305,12 +324,15 @@ class WorkerProcess:
     def _take_other(self, word: Word) -> None:
         if isinstance(word, Beat):
             return
+        if isinstance(word, CustomAnswer):
+            self._custom.take(word)
+            return
         if isinstance(word, Started):
             if not self._started.done():
                 self._started.set_result(None)
         elif isinstance(word, Loaded):
             metadata = MetadataModelResponse.model_validate_json(word.metadata)
-            card = ModelCard(metadata, max_rows=word.max_rows, ready=word.ready, plain=word.plain)
+            card = ModelCard(metadata, max_rows=word.max_rows, ready=word.ready, plain=word.plain, custom=word.custom)
             _settle(_expected(self._loads.get(word.handle), word), card)
         elif isinstance(word, NotLoaded):
             _expected(self._loads.get(word.handle), word).set_exception(_load_error(word))

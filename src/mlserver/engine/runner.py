@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
+from mlserver.engine.custom import CustomRequest, CustomResponse
 from mlserver.engine.isolate import Outcome
 from mlserver.types import MetadataModelResponse
 from mlserver.types.tensors import TensorRequest, TensorResponse
@@ -12,12 +13,22 @@ class ModelCard:
     """What the rest of the server may know of a loaded model without touching it.
 
     `max_rows`: rows of several requests may be stacked into one `predict` up to so many, and split again; 1 where they
-    must not be. `ready`: its `load` said so. `plain`: its `predict` is a plain `def`.
+    must not be. `ready`: its `load` said so. `plain`: its `predict` is a plain `def`. `custom`: methods and path
+    templates of the routes that it brings itself.
     """
 
-    __slots__ = ("max_rows", "metadata", "plain", "ready")
+    __slots__ = ("custom", "max_rows", "metadata", "plain", "ready")
 
-    def __init__(self, metadata: MetadataModelResponse, *, max_rows: int, ready: bool, plain: bool = False) -> None:
+    def __init__(
+        self,
+        metadata: MetadataModelResponse,
+        *,
+        max_rows: int,
+        ready: bool,
+        plain: bool = False,
+        custom: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        self.custom = custom
         self.metadata = metadata
         self.max_rows = max_rows
         self.ready = ready
@@ -54,6 +65,10 @@ class Runner(Protocol):
 
         Whoever stops to iterate closes the iterator (`aclose`), which ends the model's generator.
         """
+        ...
+
+    async def call(self, request: CustomRequest) -> CustomResponse:
+        """Answer a request to one of the model's own routes. Raises MLServerError, and nothing else."""
         ...
 
     async def close(self) -> None:

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from mlserver.engine.custom_calls import request_of
 from mlserver.engine.frames import (
     Awaits,
     Beat,
@@ -25,6 +26,8 @@ from mlserver.engine.frames import (
     Call,
     Cancel,
     Credit,
+    CustomAnswer,
+    CustomCall,
     Done,
     Drain,
     Frame,
@@ -74,6 +77,7 @@ class WorkerLoop:
         """Until told to end, or the server is gone."""
         self._loop.add_reader(self._pipe.fileno(), self._readable)
         self.say(Started())
+        self._readable()
         await self._ended.wait()
 
     def say(self, word: Word) -> None:
@@ -103,6 +107,8 @@ class WorkerLoop:
             self._later(self._unload(word))
         elif isinstance(word, Open):
             self._open(word)
+        elif isinstance(word, CustomCall):
+            self._tasks[word.number] = self._loop.create_task(self._custom(word))
         elif isinstance(word, Credit | Done):
             stream = self._streams.get(word.number)
             if stream is not None:
@@ -197,6 +203,20 @@ class WorkerLoop:
             del self._streams[number], self._tasks[number]
             self.say(Done(number))
 
+    async def _custom(self, word: CustomCall) -> None:
+        """One of a model's own routes."""
+        try:
+            response = await self._models[word.handle].call(request_of(word))
+            self.say(CustomAnswer(word.number, response.status, response.headers, response.body))
+        except MLServerError as error:
+            self._send_outcomes(word.number, [Outcome(1, None, error)])
+        except asyncio.CancelledError:
+            self._send_outcomes(word.number, [Outcome(1, None, ModelError("cancelled: nobody waits for it"))])
+        except Exception as error:
+            self._send_outcomes(word.number, [Outcome(1, None, ModelError.of(error))])
+        finally:
+            del self._tasks[word.number]
+
     # Models.
 
     async def _load(self, word: Load) -> None:
@@ -211,7 +231,9 @@ class WorkerLoop:
         hosted.on_wait = lambda: self.say(Awaits(handle))
         self._models[handle] = hosted
         card = hosted.card
-        self.say(Loaded(handle, card.metadata.model_dump_json(), card.max_rows, card.ready, card.plain))
+        self.say(
+            Loaded(handle, card.metadata.model_dump_json(), card.max_rows, card.ready, card.plain, list(card.custom))
+        )
 
     async def _unload(self, word: Unload) -> None:
         hosted = self._models.pop(word.handle, None)
@@ -284,12 +306,14 @@ def _die_with_parent(parent: int) -> None:
 
 def _configured(pipe: Pipe) -> Settings:
     """Take the server's first word in."""
-    while True:
-        for parsed in pipe.receive(wait=True):
-            for word in parsed.words:
-                if isinstance(word, Host):
-                    sys.path[:] = word.paths
-                    return Settings.model_validate_json(word.settings)
+    while not (frames := pipe.receive(wait=True)):
+        pass
+    word = frames[0].words[0]
+    if not isinstance(word, Host):
+        raise ProtocolError(f"expected the word Host first, got {type(word).__name__}")
+    pipe.put_back(frames[1:])
+    sys.path[:] = dict.fromkeys([*word.paths, *sys.path])
+    return Settings.model_validate_json(word.settings)
 
 
 def main(fd: int, parent: int) -> None:

@@ -21,7 +21,19 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from mlserver.events import Event, GrpcDone, GrpcMessage, GrpcStarted, HttpDone, HttpStarted, RequestDone
+from mlserver.events import (
+    BatchRun,
+    Event,
+    GrpcDone,
+    GrpcMessage,
+    GrpcStarted,
+    HttpDone,
+    HttpStarted,
+    RequestDone,
+    RequestsDropped,
+    WorkerEnded,
+)
+from mlserver.observe.engine_metrics import EngineMetrics
 from mlserver.observe.grpc_metrics import GrpcCollector
 
 _APP = "mlserver"
@@ -38,11 +50,14 @@ class PrometheusListener:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        models, http, grpc = _Models(), _Http(rest_prefix), GrpcCollector()
-        for collector in (models, http, grpc):
+        models, engine, http, grpc = _Models(), EngineMetrics(), _Http(rest_prefix), GrpcCollector()
+        for collector in (models, engine, http, grpc):
             self.registry.register(collector)
         self._takers: dict[type[Event], Callable[[Any], None]] = {
             RequestDone: models.done,
+            BatchRun: engine.ran,
+            RequestsDropped: engine.dropped,
+            WorkerEnded: engine.ended,
             HttpStarted: http.started,
             HttpDone: http.done,
             GrpcStarted: grpc.started,
