@@ -31,6 +31,10 @@ _REFLECTION_NAMES = (_REFLECTION.full_name, "grpc.reflection.v1alpha.ServerRefle
 
 # So many calls at once per connection; a client that wants more opens another. As HTTP/2 advises at least.
 _MAX_STREAMS = 100
+# Calls that have ended for the caller but not yet for us; above that new ones of the connection are refused. By gRPC's
+# own bound a caller who keeps 150 calls under way sees many of them refused; a flood of calls that are begun and given
+# up holds 10 MiB with this one.
+_MAX_ENDING_STREAMS = 4 * _MAX_STREAMS
 # As REST takes of headers. Above the first number a call is refused by chance, above the second for certain.
 _METADATA_BYTES = 64 * 1024
 
@@ -92,6 +96,7 @@ class GrpcServer:
             # What the models answer is for them to say.
             "grpc.max_send_message_length": -1,
             "grpc.max_concurrent_streams": _MAX_STREAMS,
+            "grpc.http2.max_deallocating_streams": _MAX_ENDING_STREAMS,
             "grpc.max_metadata_size": _METADATA_BYTES,
             "grpc.absolute_max_metadata_size": _METADATA_BYTES,
         }

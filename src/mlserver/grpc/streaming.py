@@ -23,6 +23,8 @@ from mlserver.wire.protobuf import responses
 from mlserver.wire.protobuf.dataplane_pb2 import ModelInferRequest, ModelInferResponse, ModelStreamInferResponse
 from mlserver.wire.protobuf.requests import parsed
 
+# A caller who has sent all it has says so at once: what takes longer is one who may send more.
+_LAST_SECONDS = 0.1
 _WANTS_FINAL, _IS_FINAL = "triton_enable_empty_final_response", "triton_final_response"
 
 
@@ -124,26 +126,33 @@ class Streams:
 
     async def _read(self, context: Context) -> bytes | None:
         """The next message; None after the last. Raises Stopping."""
-        if self._stopped():
-            raise Stopping("the server is stopping")
-        task: Any = asyncio.current_task()
-        self._idle.add(task)
-        try:
-            data = await context.read()
-        except asyncio.CancelledError:
-            if self._stopped() and not context.cancelled():
-                task.uncancel()
-                raise Stopping("the server is stopping") from None
-            raise
-        finally:
-            self._idle.discard(task)
+        data = await (self._last(context) if self._stopping else self._next(context))
         if data is EOF:
             return None
         tell(self._listeners, self._received)
         return bytes(data)
 
-    def _stopped(self) -> bool:
-        return self._stopping
+    async def _next(self, context: Context) -> Any:
+        task: Any = asyncio.current_task()
+        self._idle.add(task)
+        try:
+            return await context.read()
+        except asyncio.CancelledError:
+            if self._stopping and not context.cancelled():
+                task.uncancel()
+                raise Stopping("the server is stopping") from None
+            raise
+        finally:
+            self._idle.discard(task)
+
+    async def _last(self, context: Context) -> Any:
+        """The end of a stream that was answered while the server stops; whoever sends more is told."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_SECONDS):
+                data = await context.read()
+            if data is EOF:
+                return data
+        raise Stopping("the server is stopping")
 
     async def _write(self, context: Context, message: ModelInferResponse | ModelStreamInferResponse) -> None:
         await context.write(message.SerializeToString())
