@@ -21,6 +21,7 @@ from mlserver.observe.endpoint import metrics_app
 from mlserver.observe.prometheus import PrometheusListener
 from mlserver.registry import Registry
 from mlserver.rest.app import RestApp
+from mlserver.rest.limits import Limits
 from mlserver.rest.server import HttpServer, bind
 from mlserver.settings import ModelSettings, Settings
 
@@ -85,7 +86,7 @@ class MLServer:
     def _open_doors(self) -> None:
         """Take every port before anything is started, then let health be asked while models load."""
         settings = self._settings
-        rest = RestApp(self._dataplane, settings.max_body_bytes, self._listeners)
+        rest = RestApp(self._dataplane, Limits.of(settings), self._listeners)
         apps = [(rest, settings.http_port, "http_port", settings.debug)]
         if settings.metrics_endpoint:
             app = metrics_app(self._metrics.registry, settings.metrics_endpoint)

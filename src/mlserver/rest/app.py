@@ -6,18 +6,19 @@ from mlserver.dataplane import DataPlane
 from mlserver.events import Listener
 from mlserver.rest.asgi import Message, Receive, Send
 from mlserver.rest.infer import InferRoute
+from mlserver.rest.limits import Limits
 from mlserver.rest.routes import make_routes
 
 
 class RestApp:
-    """Answers HTTP from a data plane. `max_body_bytes` bounds a request's body, before and after inflation.
+    """Answers HTTP from a data plane, within `limits`.
 
     Called, it is an ASGI application with every route but infer: that one is `infer`.
     """
 
-    def __init__(self, dataplane: DataPlane, max_body_bytes: int, listeners: Sequence[Listener] = ()) -> None:
-        self.infer = InferRoute(dataplane, max_body_bytes, listeners)
-        self.max_body_bytes = max_body_bytes
+    def __init__(self, dataplane: DataPlane, limits: Limits, listeners: Sequence[Listener] = ()) -> None:
+        self.infer = InferRoute(dataplane, limits, listeners)
+        self.limits = limits
         self._routes = make_routes(dataplane, listeners)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:

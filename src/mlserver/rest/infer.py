@@ -1,28 +1,28 @@
 """The infer route: found before any framework, answered from the data plane."""
 
+import asyncio
 import logging
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 from urllib.parse import parse_qs
 
 from mlserver.dataplane import DataPlane
 from mlserver.errors import Kind, MLServerError, ModelError
 from mlserver.events import HttpDone, HttpStarted, Listener, tell
-from mlserver.rest.body import decoded_body
+from mlserver.rest.asked import Asked, read, written
+from mlserver.rest.body import MIN_COMPRESSED_BYTES, accepted, compressed, decoded_body
 from mlserver.rest.errors import INTERNAL_ERROR, STATUS, status_of
 from mlserver.rest.heads import header_line
+from mlserver.rest.limits import Limits
 from mlserver.rest.requests import Refusal, Request, decoded, path_and_query
-from mlserver.types.tensors import TensorRequest
-from mlserver.wire.json import JsonReader, error_bytes, response_bytes
+from mlserver.wire.json import JsonReader, error_bytes
 
 logger = logging.getLogger("mlserver.rest")
 
 Target: TypeAlias = tuple[str, str | None]
 """A model's name and version, as a caller asked for them."""
-Answer: TypeAlias = tuple[int, bytes, bytes]
-"""Status, JSON body, and header lines besides those every answer has."""
 
 # As nearly every caller spells it; `_asked` knows the other ways.
 _PLAIN = re.compile(rb"/v2/models/([\w.~-]+)/infer").fullmatch
@@ -31,23 +31,42 @@ _STARTED = tuple(HttpStarted("POST", template) for template in _TEMPLATES)
 
 # What the door says itself. A model that sends its request's headers back would break the answer with these.
 _OWN = frozenset({
-    "connection", "content-encoding", "content-length", "content-type", "date", "keep-alive", "trailer",
-    "transfer-encoding", "upgrade",
+    "connection", "content-encoding", "content-length", "content-type", "date", "inference-header-content-length",
+    "keep-alive", "trailer", "transfer-encoding", "upgrade",
 })  # fmt: skip
+
+# Bodies above this are packed and unpacked beside the loop: it takes a millisecond and more, and zlib lets others run.
+_BESIDE_BYTES = 64 * 1024
+
+_RETRY_AFTER = b"retry-after: 1\r\n"
+_BINARY_LENGTH = b"inference-header-content-length: %d\r\n"
+_CONTENT_ENCODING = b"content-encoding: %b\r\nvary: accept-encoding\r\n"
 
 # No answer was made: the server stopped before the model had one. Nobody receives this number; nginx's logs have it
 # for a caller who went away.
 _NO_ANSWER = 499
 
 
+class Answer:
+    """Status and body, header lines besides those every answer has, and whether binary data follow the body's JSON."""
+
+    __slots__ = ("binary", "body", "lines", "status")
+
+    def __init__(self, status: int, body: bytes, lines: bytes = b"", *, binary: bool = False) -> None:
+        self.status = status
+        self.body = body
+        self.lines = lines
+        self.binary = binary
+
+
 class InferRoute:
     """`POST /v2/models/{name}/infer` and `POST /v2/models/{name}/versions/{version}/infer`."""
 
-    def __init__(self, dataplane: DataPlane, max_body_bytes: int, listeners: Sequence[Listener] = ()) -> None:
+    def __init__(self, dataplane: DataPlane, limits: Limits, listeners: Sequence[Listener] = ()) -> None:
         self._dataplane = dataplane
-        self._limit = max_body_bytes
+        self._limits = limits
         self._listeners = listeners
-        self._reader = JsonReader()
+        self._reader = JsonReader(limits.max_json_depth)
 
     def find(self, method: bytes, target: bytes) -> Target | None:
         """The model that is asked, or None where this is another route."""
@@ -64,24 +83,40 @@ class InferRoute:
         tell(self._listeners, _STARTED[versioned])
         begun = time.perf_counter()
         status = _NO_ANSWER
-        extra = b""
-        asked: TensorRequest | None = None
+        asked: Asked | None = None
         try:
-            body = decoded_body(request.body, request.encoding, self._limit) if request.encoding else request.body
-            asked = self._reader.request(body, *target, headers=request.text_headers)
-            response = await self._dataplane.infer(asked)
-            answer = response_bytes(response)
-            if response.headers:
-                extra = _header_lines(response.headers)
-            status = 200
+            body = await self._decoded(request) if request.encoding else request.body
+            asked = read(request, body, target, self._reader, self._dataplane)
+            answer = await self._answered(request, asked)
+            status = answer.status
         except MLServerError as error:
-            status, answer = status_of(error), error_bytes(_told(error, asked))
+            answer = _refusal(error, asked)
+            status = answer.status
         except Exception:
             logger.exception("unexpected failure while answering for model %r", target[0])
-            status, answer = STATUS[Kind.MODEL], error_bytes(INTERNAL_ERROR)
+            status = STATUS[Kind.MODEL]
+            answer = Answer(status, error_bytes(INTERNAL_ERROR))
         finally:
             tell(self._listeners, HttpDone("POST", _TEMPLATES[versioned], status, time.perf_counter() - begun))
-        return status, answer, extra
+        return answer
+
+    async def _answered(self, request: Request, asked: Asked) -> Answer:
+        """The model's answer, written as the caller wants it. Raises MLServerError."""
+        response = await self._dataplane.infer(asked.request)
+        body, json_bytes = written(response, asked, self._dataplane)
+        lines = _header_lines(response.headers) if response.headers else b""
+        if json_bytes is not None:
+            lines += _BINARY_LENGTH % json_bytes
+        if len(body) >= MIN_COMPRESSED_BYTES and request.accepts and self._limits.gzip_enabled:
+            coding = accepted(request.accepts)
+            if coding:
+                body = await _beside(len(body), compressed, body, coding)
+                lines += _CONTENT_ENCODING % coding
+        return Answer(200, body, lines, binary=json_bytes is not None)
+
+    async def _decoded(self, request: Request) -> bytes:
+        body, limit = request.body, self._limits.max_body_bytes
+        return await _beside(len(body), decoded_body, body, request.encoding, limit)
 
     def refused(self, refusal: Refusal) -> None:
         """Count a request of this route that was refused before it was complete."""
@@ -92,11 +127,21 @@ class InferRoute:
             tell(self._listeners, HttpDone("POST", _TEMPLATES[versioned], refusal.status, 0.0))
 
 
-def _told(error: MLServerError, asked: TensorRequest | None) -> str:
+async def _beside(size: int, work: Callable[..., bytes], *args: object) -> bytes:
+    """What `work` makes of `args`; beside the loop where their `size`, in bytes, is large."""
+    return work(*args) if size <= _BESIDE_BYTES else await asyncio.to_thread(work, *args)
+
+
+def _refusal(error: MLServerError, asked: Asked | None) -> Answer:
+    lines = _RETRY_AFTER if error.kind is Kind.OVERLOADED else b""
+    return Answer(status_of(error), error_bytes(_told(error, asked)), lines)
+
+
+def _told(error: MLServerError, asked: Asked | None) -> str:
     """The message; where the model failed, with the request's id, under which the log tells more."""
     if error.kind is not Kind.MODEL or asked is None:
         return str(error)
-    return f"{error} (request {asked.id})"
+    return f"{error} (request {asked.request.id})"
 
 
 def _asked(target: bytes) -> Target | None:
