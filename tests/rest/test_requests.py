@@ -2,10 +2,11 @@
 
 import pytest
 
-from mlserver.rest.requests import HEAD_LIMIT, Refusal, Request, RequestReader, decoded, path_and_query
+from mlserver.rest.requests import Refusal, Request, RequestReader, decoded, path_and_query
 from tests.rest.raw import chunked, get, post
 
 LIMIT = 1000
+HEAD_LIMIT = 64 * 1024
 MIX = (
     post("/a", b"first", "Content-Encoding: GZIP")
     + get("/b", "Upgrade: h2c", "Connection: upgrade")
@@ -16,7 +17,7 @@ MIX = (
 
 def read(*pieces: bytes) -> list[Request | Refusal]:
     """What comes out of a connection's bytes."""
-    reader = RequestReader(LIMIT)
+    reader = RequestReader(LIMIT, HEAD_LIMIT)
     for piece in pieces:
         reader.feed(piece)
     return list(reader.ready)
@@ -52,7 +53,7 @@ def test_nothing_is_read_after_the_last_request() -> None:
 
 
 def test_a_reader_knows_what_it_is_in_the_middle_of() -> None:
-    reader = RequestReader(LIMIT)
+    reader = RequestReader(LIMIT, HEAD_LIMIT)
     states = []
     data = post("/", b"x", "Expect: 100-continue")
     for piece in (b"", data[:1], data[1:-1], data[-1:]):

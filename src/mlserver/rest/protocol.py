@@ -32,7 +32,7 @@ class HttpProtocol(asyncio.Protocol):
     """One connection. At most one of its requests is under way; those that were sent ahead wait unread."""
 
     __slots__ = (
-        "_busy", "_connections", "_context", "_exchange", "_interim", "_linger_bytes", "_loop", "_probed",
+        "_busy", "_connections", "_context", "_exchange", "_inferring", "_interim", "_linger_bytes", "_loop", "_probed",
         "_read_paused", "_reader", "_said_all", "_site", "_stopping", "_task", "_transport", "_watch", "_write_paused",
     )  # fmt: skip
 
@@ -52,7 +52,8 @@ class HttpProtocol(asyncio.Protocol):
         self._stopping = False  # no further request than those that have begun
         self._said_all = False  # the caller sends no more, and may have gone
         self._probed = False
-        self._interim = False  # the request under way may get interim answers
+        self._inferring = False  # what is under way is inference
+        self._interim = False  # and its caller may get interim answers
         self._linger_bytes = _LINGER_BYTES
 
     # What the event loop calls.
@@ -71,7 +72,8 @@ class HttpProtocol(asyncio.Protocol):
         self._caller_left()
         if self._exchange is not None:
             self._exchange.writable.set()
-        elif self._task is not None:
+        if self._task is not None and self._inferring:
+            self._connections.tasks.discard(self._task)  # here, for a task that never began has no end of its own
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
@@ -150,7 +152,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def _await_probe(self, seconds: float = _PROBE_SECONDS) -> None:
         """See to it that a caller who has gone is noticed, where that can be found out."""
-        if self._interim and self._exchange is None:
+        if self._interim and self._inferring:
             self._watch.expect(Phase.PROBE, seconds)
 
     def _probe(self) -> None:
@@ -185,8 +187,10 @@ class HttpProtocol(asyncio.Protocol):
         target = infer.find(request.method, request.target) if infer is not None else None
         if infer is not None and target is not None:
             work = self._infer(infer, request, target)
+            self._inferring = True
         else:
             work = self._exchanged(request)
+            self._inferring = False
         self._busy = True
         self._interim = not request.http10
         self._watch.work()
