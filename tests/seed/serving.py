@@ -55,6 +55,11 @@ class Served:
             self._process.stdout.close()
 
     @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    @property
     def port(self) -> int:
         """Where REST answers."""
         return int(self.wait_for("ready: REST on ").rpartition(":")[2])
