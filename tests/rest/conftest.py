@@ -103,7 +103,7 @@ def ailing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         "unready": {"implementation": "kitchen.Unready"},
         "unloadable": {"implementation": "kitchen.Unloadable"},
     }
-    folder = make_folder(tmp_path_factory.mktemp("ailing"), models, on_load_failure="continue")
+    folder = make_folder(tmp_path_factory.mktemp("ailing"), models, on_load_failure="continue", gzip_enabled=False)
     with serve(folder) as server:
         yield server
         server.stop()

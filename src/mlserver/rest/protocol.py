@@ -67,7 +67,7 @@ class HttpProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller has left, or was seen off. Inference for it ends; other applications hear that it has gone."""
         self._connections.discard(self)
-        self._watch.cancel()
+        self._watch.end()
         self._reader.close()
         self._caller_left()
         if self._exchange is not None:

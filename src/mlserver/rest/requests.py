@@ -19,7 +19,7 @@ _KEPT = {
     b"x-request-timeout-ms": "timeout_ms",
 }
 # These, and headers that say how the request itself is to be read.
-_NOTED = frozenset({b"connection", b"content-length", b"expect", *_KEPT})
+_NOTED = frozenset({b"connection", b"content-length", b"expect", b"transfer-encoding", *_KEPT})
 # What asks to leave HTTP/1.1, which is never done.
 _UPGRADE = frozenset({b"connection", b"http2-settings", b"upgrade"})
 
@@ -136,6 +136,7 @@ class RequestReader:
         """Take no more. The parser and its callbacks hold each other: let go, so that no collection is needed."""
         self.ended = True
         self.ready.clear()
+        self._request, self._body, self._headers = None, b"", []
         del self._parser
 
     def _parse(self, data: bytes | memoryview) -> memoryview | bytes:
@@ -235,7 +236,7 @@ class RequestReader:
     def on_chunk_header(self) -> None:
         """One more chunk begins."""
         self._chunks += 1
-        if self._chunks > _MAX_CHUNKS:
+        if self._chunks > _MAX_CHUNKS + 1:  # and the empty one, which is the last
             self._refuse(400, f"the body has more than {_MAX_CHUNKS} chunks")
 
     def on_body(self, data: bytes) -> None:
@@ -260,6 +261,7 @@ class RequestReader:
             return
         request.body = bytes(self._body)
         self._body = b""
+        self._request = None  # what is kept here stays for as long as the connection
         self.ready.append(request)
         self.receiving = self.wants_continue = False
         self.ended = not request.keep_alive
@@ -274,6 +276,9 @@ class RequestReader:
             setattr(request, kept, b"%b, %b" % (before, new) if before else new)
         elif name == b"expect":
             self.wants_continue = not self.ended and value.lower() == b"100-continue"
+        elif name == b"transfer-encoding":
+            if value.strip().lower() != b"chunked" or self._parser.get_http_version() != "1.1":
+                self._refuse(400, "malformed HTTP request: the only Transfer-Encoding is chunked, of HTTP/1.1")
         else:  # only with this header does a connection of HTTP/1.0 stay open
             request.http10 = self._parser.get_http_version() != "1.1"
 

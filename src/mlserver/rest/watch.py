@@ -76,9 +76,10 @@ class Watch:
         self.phase = Phase.WORK
         self._due = inf
 
-    def cancel(self) -> None:
-        """No deadline any more."""
+    def end(self) -> None:
+        """No deadline any more, and no hold on who would be told."""
         self._due = inf
+        self._act = _nothing
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -97,3 +98,7 @@ class Watch:
             self._act()
         elif self._due < inf:
             self._set(self._due)
+
+
+def _nothing() -> None:
+    """What is done for a connection that has ended."""
