@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,16 @@ class Gate(MLModel):
 
 def _make(file: str) -> None:
     Path(file).touch()
+
+
+class Blocker(MLModel):
+    """As Gate, but it holds up everything else meanwhile."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        _make(asked(payload, "begun"))
+        while not os.path.exists(asked(payload, "open")):  # noqa: ASYNC240 - that is the point
+            time.sleep(0.001)  # noqa: ASYNC251
+        return InferenceResponse(model_name=self.name, outputs=[])
 
 
 class Doubler(MLModel):
