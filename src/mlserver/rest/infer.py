@@ -17,6 +17,7 @@ from mlserver.rest.errors import INTERNAL_ERROR, STATUS, status_of
 from mlserver.rest.heads import header_line
 from mlserver.rest.limits import Limits
 from mlserver.rest.requests import Refusal, Request, decoded, path_and_query
+from mlserver.types.tensors import TensorResponse
 from mlserver.wire.json import JsonReader, error_bytes
 
 logger = logging.getLogger("mlserver.rest")
@@ -87,7 +88,10 @@ class InferRoute:
         try:
             body = await self._decoded(request) if request.encoding else request.body
             asked = read(request, body, target, self._reader, self._dataplane)
-            answer = await self._answered(request, asked)
+            response = await self._dataplane.infer(asked.request)
+            answer = self._written(response, asked)
+            if request.accepts and len(answer.body) >= MIN_COMPRESSED_BYTES and self._limits.gzip_enabled:
+                await _compress(answer, accepted(request.accepts))
             status = answer.status
         except MLServerError as error:
             answer = _refusal(error, asked)
@@ -100,19 +104,13 @@ class InferRoute:
             tell(self._listeners, HttpDone("POST", _TEMPLATES[versioned], status, time.perf_counter() - begun))
         return answer
 
-    async def _answered(self, request: Request, asked: Asked) -> Answer:
-        """The model's answer, written as the caller wants it. Raises MLServerError."""
-        response = await self._dataplane.infer(asked.request)
+    def _written(self, response: TensorResponse, asked: Asked) -> Answer:
+        """The model's answer as the caller wants it. Raises MLServerError."""
         body, json_bytes = written(response, asked, self._dataplane)
         lines = _header_lines(response.headers) if response.headers else b""
-        if json_bytes is not None:
-            lines += _BINARY_LENGTH % json_bytes
-        if len(body) >= MIN_COMPRESSED_BYTES and request.accepts and self._limits.gzip_enabled:
-            coding = accepted(request.accepts)
-            if coding:
-                body = await _beside(len(body), compressed, body, coding)
-                lines += _CONTENT_ENCODING % coding
-        return Answer(200, body, lines, binary=json_bytes is not None)
+        if json_bytes is None:
+            return Answer(200, body, lines)
+        return Answer(200, body, lines + _BINARY_LENGTH % json_bytes, binary=True)
 
     async def _decoded(self, request: Request) -> bytes:
         body, limit = request.body, self._limits.max_body_bytes
@@ -125,6 +123,12 @@ class InferRoute:
             versioned = target[1] is not None
             tell(self._listeners, _STARTED[versioned])
             tell(self._listeners, HttpDone("POST", _TEMPLATES[versioned], refusal.status, 0.0))
+
+
+async def _compress(answer: Answer, coding: bytes) -> None:
+    if coding:
+        answer.body = await _beside(len(answer.body), compressed, answer.body, coding)
+        answer.lines += _CONTENT_ENCODING % coding
 
 
 async def _beside(size: int, work: Callable[..., bytes], *args: object) -> bytes:
