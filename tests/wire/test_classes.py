@@ -17,9 +17,9 @@ def tensor(data: Array, datatype: str = "FP32") -> Tensor:
 
 
 def test_the_highest_first_with_labels_where_there_are_some() -> None:
-    found = classified(tensor(np.array([[0.25, 0.5, 0.125], [1, 1, 2]], "f4")), 2, ["cat", "dog"])
+    found = classified(tensor(np.array([[0.1, 0.5, 0.0], [1, 1, 2]], "f4")), 2, ["cat", "dog"])
     assert (found.name, found.datatype, found.shape) == ("y", "BYTES", [2, 2])
-    assert found.data == ["0.5:1:dog", "0.25:0:cat", "2.0:2", "1.0:0:cat"]
+    assert found.data == ["0.5:1:dog", "0.1:0:cat", "2.0:2", "1.0:0:cat"]
 
 
 def test_one_dimension_is_one_row() -> None:
@@ -54,5 +54,5 @@ def test_the_order_is_that_of_a_stable_sort(data: Array, count: int) -> None:
     for row in data:
         keys = [-np.inf if value != value else value.item() for value in row]
         places = sorted(range(len(keys)), key=lambda place: keys[place], reverse=True)
-        expected += [f"{row[place]}:{place}" for place in places[:count]]
+        expected += [f"{row[place]!s}:{place}" for place in places[:count]]
     assert classified(tensor(data), count).data == expected

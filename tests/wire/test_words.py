@@ -21,6 +21,7 @@ def head(**fields: Any) -> RequestHead:
 def test_a_request_without_words() -> None:
     assert take_wishes(head()) is NO_WISHES
     assert take_wishes(head(outputs=[{"name": "y"}])) is NO_WISHES
+    assert not take_wishes(head(inputs=[INPUT | {"parameters": {"kept": 1}}])).any_binary
 
 
 def test_words_are_taken_out_and_others_stay() -> None:

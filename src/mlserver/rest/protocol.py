@@ -97,7 +97,7 @@ class HttpProtocol(asyncio.Protocol):
         # Only a plain socket can stay open in one direction.
         if not (self._busy or self._reader.ready) or not self._transport.can_write_eof():
             return False
-        if self._watch.phase is Phase.WORK:
+        if self._watch.phase == Phase.WORK:
             self._await_probe()
         return True
 
@@ -114,7 +114,7 @@ class HttpProtocol(asyncio.Protocol):
         self._write_paused = False
         if self._exchange is not None:
             self._exchange.writable.set()
-        if self._watch.phase is Phase.READER:
+        if self._watch.phase == Phase.READER:
             self._watch.work()
             self._advance()
 
@@ -123,9 +123,9 @@ class HttpProtocol(asyncio.Protocol):
     def shutdown(self) -> None:
         """Answer what has begun or comes within a moment, then close."""
         self._stopping = True
-        if self._watch.phase is Phase.LINGER:
+        if self._watch.phase == Phase.LINGER:
             self._close()
-        elif self._watch.phase is Phase.REQUEST:
+        elif self._watch.phase == Phase.REQUEST:
             self._watch.expect(Phase.REQUEST, LAST_REQUEST_SECONDS)
 
     def abort(self) -> None:
@@ -137,17 +137,17 @@ class HttpProtocol(asyncio.Protocol):
     def _too_late(self) -> None:
         """What was expected has not come in time."""
         phase = self._watch.phase
-        if phase is Phase.REQUEST and bytes_wait(self._transport):
+        if phase == Phase.REQUEST and bytes_wait(self._transport):
             self._watch.expect(Phase.HEAD, self._site.limits.header_timeout_seconds)
         elif phase in (Phase.REQUEST, Phase.LINGER):
             self._close()
         elif phase in (Phase.HEAD, Phase.BODY):
-            awaited = "line and headers were" if phase is Phase.HEAD else "body was"
+            awaited = "line and headers were" if phase == Phase.HEAD else "body was"
             self._reader.give_up(f"the request's {awaited} not complete in time")
             self._advance()
-        elif phase is Phase.PROBE:
+        elif phase == Phase.PROBE:
             self._probe()
-        elif phase is not Phase.WORK:
+        elif phase != Phase.WORK:
             self._transport.abort()
 
     def _await_probe(self, seconds: float = _PROBE_SECONDS) -> None:

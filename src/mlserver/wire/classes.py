@@ -34,5 +34,5 @@ def _highest(rows: Array, count: int) -> Array:
 
 
 def _text(value: object, place: int, labels: Sequence[str]) -> str:
-    text = f"{value}:{place}"
+    text = f"{value!s}:{place}"  # as short as its type allows, which format() is not
     return f"{text}:{labels[place]}" if place < len(labels) else text

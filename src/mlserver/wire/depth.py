@@ -10,6 +10,8 @@ from mlserver.errors import InferenceError
 MAX_DEPTH = 64
 """Where nothing else is configured: deep enough for any tensor in use, far below every decoder's own limit."""
 
+# What the second byte is where there may be more than one array around the first element.
+_MAY_BE_DEEPER = frozenset({b"[", b" ", b"\t", b"\r", b"\n"})
 _OPENING = re.compile(rb"[\s\[]*").match
 
 
@@ -19,6 +21,8 @@ def depth_of(text: bytes) -> int:
     Data in rows are nowhere deeper. Ragged data may be; numbers have no recursion to go wrong with then, and strings
     are looked at one by one.
     """
+    if text[1:2] not in _MAY_BE_DEEPER:
+        return 1
     opening = _OPENING(text)
     return opening[0].count(b"[") if opening is not None else 0
 

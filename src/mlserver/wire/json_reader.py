@@ -98,6 +98,8 @@ class JsonReader:
 
     def _check_nesting(self, head: RequestHead) -> None:
         """Raises InferenceError where parameters are nested too deeply; data are looked at when they are decoded."""
+        if not has_parameters(head):
+            return
         if head.parameters is not None:
             check_nesting(head.parameters, self._max_depth - 1, "`$.parameters`")
         for index, value in enumerate(head.inputs):
@@ -193,6 +195,16 @@ class JsonReader:
             return np.frombuffer(parsed(text).as_buffer(of_type=code), dtype)
         except (TypeError, ValueError, AttributeError, RuntimeError):
             return None
+
+
+def has_parameters(head: RequestHead) -> bool:
+    """Whether there are parameters anywhere; nearly always there are none."""
+    if head.parameters is not None:
+        return True
+    for value in head.inputs:
+        if value.parameters is not None:
+            return True
+    return head.outputs is not None and any(output.parameters is not None for output in head.outputs)
 
 
 def output_requests(head: RequestHead) -> list[OutputRequest] | None:

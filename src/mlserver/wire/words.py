@@ -5,7 +5,7 @@ neither models nor batch keys see them.
 from typing import Any
 
 from mlserver.errors import InferenceError
-from mlserver.wire.json_reader import RequestHead
+from mlserver.wire.json_reader import RequestHead, has_parameters
 
 _MICROSECOND = 1e-6
 BINARY_SIZE = "binary_data_size"
@@ -48,17 +48,16 @@ def take_wishes(head: RequestHead) -> Wishes:
 
     Sizes of binary data have been taken out before, by who read the data.
     """
+    if not has_parameters(head):
+        return NO_WISHES
     for index, value in enumerate(head.inputs):
         if value.parameters is not None:
             _of_input(value.parameters, f"`$.inputs[{index}].parameters`")
-    outputs = [output for output in head.outputs or () if output.parameters is not None]
-    if head.parameters is None and not outputs:
-        return NO_WISHES
     wishes = Wishes()
     if head.parameters is not None:
         _of_request(head.parameters, wishes)
         head.parameters = head.parameters or None
-    for output in outputs:
+    for output in head.outputs or ():
         if output.parameters is not None:
             _of_output(output.name, output.parameters, wishes)
             output.parameters = output.parameters or None
