@@ -15,11 +15,11 @@ FLOORS = {
     "engine": 2,
     "repository": 3, "registry": 3, "extensions": 3,
     "dataplane": 4, "wire": 4, "admin": 4,
-    "rest": 5, "kafka": 5, "observe": 5, "warmup": 5,
+    "rest": 5, "grpc": 5, "kafka": 5, "observe": 5, "warmup": 5,
     "server": 6,
-    "cli": 7, "testing": 7, "__main__": 7,
+    "cli": 7, "batch_processing": 7, "testing": 7, "__main__": 7,
 }  # fmt: skip
-DOORS = {"rest", "kafka"}
+DOORS = {"rest", "grpc", "kafka"}
 RUNTIMES = {"mlserver_sklearn"}
 # The names that users import from the top: `mlserver/__init__.py` may name these rooms and no other.
 PUBLIC = {"model", "settings", "server", "version", "errors", "types"}

@@ -10,9 +10,9 @@ runtime may raise ``MLServerError("...", status_code=418)``, and then that statu
     ├── InferenceError       INVALID            a model refuses its input
     ├── CodecError           INVALID            a payload that does not fit its codec
     ├── ModelParametersMissing INVALID          settings without the parameters a runtime needs
-    ├── InvalidModelURI      INVALID            a `uri` that leads nowhere
     ├── EnvironmentNotFound  INVALID            a Python environment without a Python that fits
     ├── InvalidArchive       INVALID            a packed environment that is broken, or reaches out of its folder
+    ├── InvalidModelURI      INVALID            a `uri` that leads nowhere
     ├── ModelNotFound        NOT_FOUND          no such model, or no such version of it
     ├── PayloadTooLarge      TOO_LARGE          above `max_body_bytes`
     ├── UnsupportedEncoding  UNSUPPORTED        a Content-Encoding that is not known
@@ -75,20 +75,20 @@ class ModelParametersMissing(MLServerError):
         super().__init__(f"model {model_name!r} has no `parameters` in its settings{': ' + reason if reason else ''}")
 
 
-class InvalidModelURI(MLServerError):
-    """The `uri` of a model leads to no file or folder."""
-
-    def __init__(self, name: str, model_uri: str | None = None) -> None:
-        found = f"no such file or folder: {model_uri}" if model_uri else "its settings have no `parameters.uri`"
-        super().__init__(f"model {name!r}: {found}")
-
-
 class EnvironmentNotFound(MLServerError):
     """The environment that a model asks for has no Python that its worker can run on."""
 
 
 class InvalidArchive(MLServerError):
     """A packed environment that is not whole, too large, or would be written or lead out of its folder."""
+
+
+class InvalidModelURI(MLServerError):
+    """The `uri` of a model leads to no file or folder."""
+
+    def __init__(self, name: str, model_uri: str | None = None) -> None:
+        found = f"no such file or folder: {model_uri}" if model_uri else "its settings have no `parameters.uri`"
+        super().__init__(f"model {name!r}: {found}")
 
 
 class ModelNotFound(MLServerError):

@@ -4,7 +4,7 @@ Events are facts, made after the work is done; a listener can neither change nor
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mlserver.errors import Kind
 
@@ -99,7 +99,56 @@ class HttpDone:
         self.seconds = seconds
 
 
-Event = RequestDone | BatchRun | RequestsDropped | WorkerEnded | ModelLoaded | HttpStarted | HttpDone
+class GrpcMethod(NamedTuple):
+    """A method of a gRPC service, in the words of its metrics: `type` is `UNARY`, `SERVER_STREAMING`..."""
+
+    type: str
+    service: str
+    name: str
+
+
+class GrpcStarted:
+    """A gRPC call began."""
+
+    __slots__ = ("method",)
+
+    def __init__(self, method: GrpcMethod) -> None:
+        self.method = method
+
+
+class GrpcMessage:
+    """A message of a stream was received, or sent."""
+
+    __slots__ = ("method", "sent")
+
+    def __init__(self, method: GrpcMethod, *, sent: bool) -> None:
+        self.method = method
+        self.sent = sent
+
+
+class GrpcDone:
+    """A gRPC call ended with `code`, such as `OK`, after `seconds`; a call that was given up ended too."""
+
+    __slots__ = ("code", "method", "seconds")
+
+    def __init__(self, method: GrpcMethod, code: str, seconds: float) -> None:
+        self.method = method
+        self.code = code
+        self.seconds = seconds
+
+
+Event = (
+    RequestDone
+    | BatchRun
+    | RequestsDropped
+    | WorkerEnded
+    | ModelLoaded
+    | HttpStarted
+    | HttpDone
+    | GrpcStarted
+    | GrpcMessage
+    | GrpcDone
+)
 
 
 class Listener(Protocol):

@@ -15,6 +15,7 @@ from mlserver.engine.pools import Pools
 from mlserver.engine.runner import Runner
 from mlserver.errors import ConfigurationError, MLServerError
 from mlserver.events import Listener
+from mlserver.grpc.server import GrpcServer
 from mlserver.kafka.supervisor import KafkaProcess
 from mlserver.observe.endpoint import metrics_app
 from mlserver.observe.prometheus import PrometheusListener
@@ -50,6 +51,7 @@ class MLServer:
         self._registry = Registry(self._make_runner, self._models_changed)
         self._dataplane = DataPlane(settings, self._registry, build_repository(settings), self._listeners)
         self._http: list[HttpServer] = []
+        self._grpc = GrpcServer(settings, self._dataplane, self._listeners)
         self._kafka: KafkaProcess | None = None
         self._stopping: asyncio.Event | None = None
 
@@ -63,6 +65,11 @@ class MLServer:
         """The port REST listens on, also where the setting was 0. Valid once started."""
         return self._http[0].port
 
+    @property
+    def grpc_port(self) -> int:
+        """The port gRPC listens on, also where the setting was 0. Valid once started."""
+        return self._grpc.port
+
     async def start(self, models_settings: Sequence[ModelSettings] = (), *, complete: bool = True) -> None:
         """Serve until stopped. Raises ConfigurationError, with nothing left running, where it cannot start.
 
@@ -75,6 +82,7 @@ class MLServer:
         self._pools.start()
         with _stop_signals(self._on_signal):
             try:
+                await self._grpc.start()
                 await self._load(models_settings)
                 if self._kafka is not None:
                     await self._kafka.configured()
@@ -104,6 +112,7 @@ class MLServer:
                 undo.callback(socket.socket.close, sock)
                 grace = settings.shutdown_grace_seconds
                 self._http.append(HttpServer(app, sock, access_log=access_log, grace_seconds=grace))
+            self._grpc.bind()
             undo.pop_all()
         for server in self._http:
             server.start()
@@ -154,6 +163,7 @@ class MLServer:
         self._dataplane.started = False
         grace = self._settings.shutdown_grace_seconds
         doors = [server.stop() for server in self._http]
+        doors.append(self._grpc.stop(grace))
         if self._kafka is not None:
             doors.append(self._kafka.stop(grace))
         try:

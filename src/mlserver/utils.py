@@ -21,7 +21,7 @@ async def get_model_uri(settings: ModelSettings, wellknown_filenames: Sequence[s
         raise InvalidModelURI(settings.name)
     if urlsplit(uri).scheme not in ("", "file"):
         return uri
-    path = to_absolute_path(settings, without_scheme(uri))
+    path = local_path(settings, uri)
     return await asyncio.to_thread(_existing, settings.name, path, wellknown_filenames)
 
 
@@ -36,6 +36,11 @@ def to_absolute_path(model_settings: ModelSettings, uri: str) -> str:
     return os.path.normpath(os.path.join(os.path.dirname(source), uri))
 
 
+def local_path(model_settings: ModelSettings, uri: str) -> str:
+    """The path of a `file:` URI, or of a path, by the rules of `to_absolute_path`."""
+    return to_absolute_path(model_settings, _without_scheme(uri))
+
+
 def generate_uuid() -> str:
     """A random UUID (version 4, RFC 9562) as text: what `str(uuid.uuid4())` gives, in a third of its time."""
     digits = os.urandom(16).hex()
@@ -43,7 +48,7 @@ def generate_uuid() -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
-def without_scheme(uri: str) -> str:
+def _without_scheme(uri: str) -> str:
     """`file:x`, `file:/x`, `file:///x` and `file://localhost/x` as a path; without percent-decoding."""
     if not uri.startswith("file:"):
         return uri

@@ -62,7 +62,7 @@ def test_the_answers_of_a_killed_worker_do_not_wait(tmp_path: Path) -> None:
 
 
 def test_kills_in_a_row(tmp_path: Path) -> None:
-    """Not ready while none lives, more patient from one to the next, back in the end; no zombie, nothing in /dev/shm."""
+    """Not ready while none lives, more patient each time, back in the end; no zombie, nothing in /dev/shm."""
     shared = set(os.listdir("/dev/shm"))
     with serve(folder_of(tmp_path, "Where")) as server:
         for _ in range(4):

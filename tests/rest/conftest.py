@@ -45,7 +45,8 @@ def free_port() -> int:
 def make_folder(folder: Path, models: dict[str, dict[str, Any]], **settings: Any) -> Path:
     """What `mlserver start` serves: each model in a folder of its own, on ports that are free."""
     folder.mkdir(exist_ok=True)
-    given = {"host": "127.0.0.1", "http_port": 0, "metrics_endpoint": "", "parallel_workers": 0, **settings}
+    ports = {"http_port": 0, "grpc_port": 0, "metrics_endpoint": ""}
+    given = {"host": "127.0.0.1", "parallel_workers": 0, **ports, **settings}
     (folder / "settings.json").write_text(json.dumps(given))
     shutil.copy(Path(__file__).with_name("kitchen.py"), folder)
     for name, model in models.items():

@@ -52,6 +52,7 @@ DEFAULTS: dict[str, Any] = {
     "idle_timeout_seconds": 75,
     "shutdown_grace_seconds": 25,
     "kafka_group_id": "mlserver",
+    "grpc_stream_format": "auto",
     "kafka_auto_offset_reset": "earliest",
     "kafka_config": {},
     "kafka_consumer_config": {},

@@ -22,7 +22,7 @@ from mlserver.engine.interpreter import Environment, inspect
 from mlserver.errors import EnvironmentNotFound, InvalidArchive
 from mlserver.settings import ModelSettings
 from mlserver.settings.shown import shown_path
-from mlserver.utils import to_absolute_path, without_scheme
+from mlserver.utils import local_path
 
 logger = logging.getLogger("mlserver")
 
@@ -103,7 +103,7 @@ def asked_for(settings: ModelSettings) -> tuple[Path | None, Path | None]:
         raise EnvironmentNotFound(f"model {settings.name!r}: {both}")
     if path:
         return Path(os.path.abspath(os.path.expandvars(os.path.expanduser(path)))), None
-    return None, Path(os.path.abspath(to_absolute_path(settings, without_scheme(tarball)))) if tarball else None
+    return None, Path(os.path.abspath(local_path(settings, tarball))) if tarball else None
 
 
 def _digest(name: str, tarball: Path) -> str:

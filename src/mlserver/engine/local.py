@@ -80,7 +80,8 @@ class _LocalWorker:
         return queue in self.models
 
     def start(self, flight: Flight) -> None:
-        self._tasks[flight] = asyncio.create_task(self._run(flight, self.models[flight.queue]))
+        task = self._tasks[flight] = asyncio.create_task(self._run(flight, self.models[flight.queue]))
+        task.add_done_callback(lambda _: self._never_begun(flight))
 
     def cancel(self, flight: Flight) -> None:
         self._tasks[flight].cancel()
@@ -94,9 +95,18 @@ class _LocalWorker:
         try:
             outcomes = await infer_members(hosted.infer, flight.request, flight.rows)
         except asyncio.CancelledError:
-            outcomes = [Outcome(flight.members, None, ModelError("cancelled: nobody waits for it"))]
+            outcomes = [_cancelled(flight)]
         except Exception as error:
             # Nobody may be left waiting, whatever happens here.
             outcomes = [Outcome(flight.members, None, ModelError.of(error))]
         del self._tasks[flight]
         self._scheduler.finish(flight, outcomes)
+
+    def _never_begun(self, flight: Flight) -> None:
+        """A task that is cancelled before its first step runs nothing of `_run`, and would keep its place for ever."""
+        if self._tasks.pop(flight, None) is not None:
+            self._scheduler.finish(flight, [_cancelled(flight)])
+
+
+def _cancelled(flight: Flight) -> Outcome:
+    return Outcome(flight.members, None, ModelError("cancelled: nobody waits for it"))

@@ -54,11 +54,11 @@ class Scheduler:
 
     def serves(self, queue: ModelQueue) -> bool:
         """Whether a worker lives that has the model."""
-        return any(worker.serves(queue) for worker in self._workers)
-
-    def workers_of(self, queue: ModelQueue) -> Iterator[Worker]:
-        """The workers that have the model."""
-        return (worker for worker in self._workers if worker.serves(queue))
+        # A loop, since every request asks: `any` takes twice as long.
+        for worker in self._workers:  # noqa: SIM110
+            if worker.serves(queue):
+                return True
+        return False
 
     def look(self) -> None:
         """A worker has loaded another model."""
@@ -70,7 +70,8 @@ class Scheduler:
         """Wait for a job's outcomes, in its members' order. Raises Overloaded, ModelNotReady, DeadlineExceeded."""
         if not self.serves(queue):
             raise ModelNotReady(queue.settings.name, queue.settings.version)
-        timer = self._deadline(queue, job)
+        deadline = job.request.deadline
+        timer = None if deadline is None else self._deadline(queue, job, deadline)
         if backlog:
             queue.add_backlog(job)
         else:
@@ -86,10 +87,7 @@ class Scheduler:
             if timer is not None:
                 timer.cancel()
 
-    def _deadline(self, queue: ModelQueue, job: Job[Waiter]) -> asyncio.TimerHandle | None:
-        deadline = job.request.deadline
-        if deadline is None:
-            return None
+    def _deadline(self, queue: ModelQueue, job: Job[Waiter], deadline: float) -> asyncio.TimerHandle:
         left = deadline - time.monotonic()
         if left <= 0:
             self._dropped(queue, job)

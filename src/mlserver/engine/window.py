@@ -7,8 +7,10 @@ from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from typing import Generic, TypeVar
 
+import numpy as np
+
 from mlserver.engine.isolate import Outcome
-from mlserver.types.tensors import TensorRequest
+from mlserver.types.tensors import Elements, TensorRequest
 
 W = TypeVar("W")
 
@@ -31,15 +33,21 @@ class Job(Generic[W]):
         self.key = key
         self.waiter = waiter
         self.taken = 0
-        self.bytes = sum(_size(tensor.data) for tensor in request.inputs)
+        size = 0
+        for tensor in request.inputs:
+            data = tensor.data
+            size += data.nbytes if isinstance(data, np.ndarray) else _text_bytes(data)
+        self.bytes = size
         self.retried = False
         self.since = since
-        self.outcomes: list[tuple[int, Outcome]] = []
-        """What became of members so far, each with the number of its first."""
+        self.outcomes: list[tuple[int, Outcome]] | None = None
+        """What became of some members, each outcome with the number of its first; None while there is none."""
         self.unanswered = len(rows)
 
     def fitting(self, max_rows: int) -> int:
         """How many of the members that are left fit into `max_rows` rows."""
+        if len(self.rows) == 1:
+            return int(self.rows[0] <= max_rows)
         count = rows = 0
         for member in self.rows[self.taken :]:
             rows += member
@@ -115,7 +123,7 @@ class Window(Generic[W]):
                 break
             job.taken += count
             pieces.append(Piece(job, start, job.taken))
-            room -= sum(job.rows[start : job.taken])
+            room -= job.rows[start] if count == 1 else sum(job.rows[start : job.taken])
             if job.taken < len(job.rows):
                 break
             del group[job]
@@ -136,9 +144,5 @@ class Window(Generic[W]):
         return sum(map(len, self._groups.values()))
 
 
-def _size(data: object) -> int:
-    """Bytes of a tensor's data; elements of lists count by their text, which is what they were received as."""
-    size = getattr(data, "nbytes", None)
-    if size is not None:
-        return int(size)
-    return sum(len(item) for item in data if isinstance(item, str | bytes)) if isinstance(data, list) else 0
+def _text_bytes(data: Elements) -> int:
+    return sum(len(item) for item in data if isinstance(item, str | bytes))
