@@ -20,7 +20,7 @@ PAGE = Path(__file__).with_name("settings.md")
 WITHOUT_EFFECT: dict[type[BaseModel], set[str]] = {
     Settings: {
         "admin_access", "admin_token", "cache_enabled", "cache_size", "default_timeout_seconds",
-        "environments_dir", "grpc_max_message_length", "grpc_port", "gzip_enabled", "max_queue_bytes",
+        "environments_dir", "gzip_enabled", "max_queue_bytes",
         "max_queue_requests", "metrics_dir", "parallel_workers", "parallel_workers_timeout",
         "tracing_server", "worker_heartbeat_seconds", "worker_threads",
     },
