@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import json
 import os
 import re
 import sys
@@ -17,6 +18,7 @@ from mlserver import MLModel
 from mlserver.codecs import NumpyCodec
 from mlserver.errors import InferenceError, MLServerError
 from mlserver.types import InferenceRequest, InferenceResponse, Parameters, ResponseOutput
+from mlserver.utils import get_model_uri
 
 BAD = -1.0
 
@@ -196,6 +198,21 @@ class FailsToLoad(Model):
         if how == "false":
             return False
         raise OSError("no weights")
+
+
+class Constant(Model):
+    """Answers the number in the file at its `uri`, which was a number when it loaded."""
+
+    async def load(self) -> bool:
+        self.value = int(json.loads(_read(await get_model_uri(self.settings))))
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        return self.answer(payload, [self.value])
+
+
+def _read(path: str) -> bytes:
+    return Path(path).read_bytes()
 
 
 class Garbage(Model):

@@ -138,6 +138,14 @@ class ModelSettings(BaseSettings):
         settings._source = str(path)
         return settings
 
+    @model_validator(mode="after")
+    def _batches_of_one_mind(self) -> Self:
+        if self.row_wise is False and self.max_batch_size > 1 and self.max_batch_time > 0:
+            raise ValueError(
+                "row_wise: false forbids to predict requests together, which max_batch_size and max_batch_time ask for"
+            )
+        return self
+
     @property
     def version(self) -> str | None:
         """The model's version; None where it has none."""

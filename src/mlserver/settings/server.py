@@ -1,9 +1,9 @@
 """Settings of the server: `settings.json` and ``MLSERVER_*``."""
 
 import os
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ImportString, PrivateAttr, SecretStr, field_validator
+from pydantic import Field, ImportString, PrivateAttr, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from mlserver.settings.base import BaseSettings, other_names
@@ -23,6 +23,8 @@ SECRET_DICTS = (
     "kafka_producer_config",
     "model_repository_implementation_args",
 )
+# What no message and no log shows.
+SECRETS = (*SECRET_DICTS, "admin_token")
 
 
 class CORSSettings(BaseSettings):
@@ -165,6 +167,12 @@ class Settings(BaseSettings):
         if value == 0:
             raise ValueError("expected a number of bytes, or -1 for no limit, got 0")
         return value
+
+    @model_validator(mode="after")
+    def _token_to_check(self) -> Self:
+        if self.admin_access == "token" and self.admin_token is None:
+            raise ValueError('admin_access "token" needs an admin_token')
+        return self
 
     def __repr_args__(self) -> Any:
         """Field names and values, with the values of secret-bearing dictionaries left out."""
