@@ -26,7 +26,8 @@ def topics(kafka_bootstrap: str) -> Topics:
 @pytest.fixture(scope="session")
 def served(topics: Topics, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with all models. In the end everything that was sent has had its end, and nothing had two."""
-    with Server(make_folder(tmp_path_factory.mktemp("served"), topics, MODELS)) as server:
+    folder = make_folder(tmp_path_factory.mktemp("served"), topics, MODELS, kafka_ordering="partition")
+    with Server(folder) as server:
         yield server
         all_committed(topics)
         server.stop()

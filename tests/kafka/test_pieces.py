@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlserver.kafka.door import _pieces
 from mlserver.kafka.records import Record
+from mlserver.kafka.stacks import _pieces
 from mlserver.kafka.tracker import Lane
 from mlserver.wire.json import RequestHead
 

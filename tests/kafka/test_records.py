@@ -8,17 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlserver.errors import InferenceError, MLServerError, ModelNotFound
+from mlserver.kafka.answers import answer_headers, dead_letter_headers, error_answer, too_large
 from mlserver.kafka.letters import DEAD, ERROR, RESULT, Letter, Reports
-from mlserver.kafka.records import (
-    Headers,
-    Record,
-    answer_headers,
-    dead_letter_headers,
-    error_answer,
-    head_of,
-    request_of,
-    too_large,
-)
+from mlserver.kafka.records import Headers, Record, head_of, request_of
 from mlserver.kafka.tracker import Lane
 from mlserver.wire.json import JsonReader
 from tests.kafka.client import model, request
@@ -115,7 +107,9 @@ def test_a_message_is_cut_at_a_whole_character() -> None:
 
 def test_a_dead_letter_says_what_happened() -> None:
     error = ModelNotFound("sum")
-    assert dead_letter_headers(record(headers=[("a", None)]), error, "me", 3) == [
+    one = record(headers=[("a", None)])
+    one.attempts = 3
+    assert dead_letter_headers(one, error, "me") == [
         ("a", None),
         ("mlserver-dead-letter-error", b"not_found"),
         ("mlserver-dead-letter-message", b"model 'sum' not found"),

@@ -62,13 +62,14 @@ class Result(msgspec.Struct, array_like=True, tag="result", gc=False):
 
 
 class Failure(msgspec.Struct, array_like=True, tag="failure", gc=False):
-    """An error for the next `members` members of call `number`."""
+    """An error for the next `members` members of call `number`; `error` is the name of its class."""
 
     number: int
     members: int
     kind: str
     message: str
     status_code: int | None
+    error: str = ""
 
 
 class Configure(msgspec.Struct, array_like=True, tag="configure"):
@@ -138,7 +139,10 @@ class Frame:
 
     def failure(self, number: int, members: int, error: MLServerError) -> None:
         """An error for `members` neighbours."""
-        self._words.append(Failure(number, members, error.kind.value, str(error), error.status_code))
+        # A caller's own copy of an error that several had is of no class of its own.
+        cause = error.__cause__ if type(error) is MLServerError else None
+        name = type(cause if isinstance(cause, MLServerError) else error).__name__
+        self._words.append(Failure(number, members, error.kind.value, str(error), error.status_code, name))
 
     def _tensor(self, tensor: Tensor) -> _TensorHead:
         data = tensor.data

@@ -37,7 +37,7 @@ class Process:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._writer = Writer(settings, producer_config(settings))
         self._reader = Reader(settings, consumer_config(settings), self._writer, self._ring)
-        self._door = Door(link, self._wake, self._reader.batches, self._writer, self._on_words)
+        self._door = Door(link, self._wake, self._reader.batches, self._writer, self._on_words, settings)
         self._thread = threading.Thread(target=self._run_door, name="door")
         self._parent = os.getppid()
         self._deadline: float | None = None

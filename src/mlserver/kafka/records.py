@@ -1,45 +1,56 @@
-"""The binding: Kafka records to inference requests and answers to Kafka records. Pure.
+"""The binding: Kafka records to inference requests and answers to Kafka records. Pure, but for deadlines.
 
 Headers are untrusted: bytes or null, perhaps not UTF-8, perhaps repeated. Names match without case, and the last of a
 repeated one wins.
 """
 
-import hashlib
+import time
+from collections.abc import Hashable
 
-from mlserver.errors import InferenceError, Kind, MLServerError
+from mlserver.errors import InferenceError, MLServerError
+from mlserver.kafka.failures import DeadlinePassed
 from mlserver.kafka.tracker import Lane
 from mlserver.types.tensors import TensorRequest
 from mlserver.utils import generate_uuid
-from mlserver.wire.json import JsonReader, RequestHead, error_bytes
+from mlserver.wire.json import JsonReader, RequestHead
 
 Value = str | bytes | None
 Headers = list[tuple[str, Value]]
 
 MODEL, VERSION, METHOD = "mlserver-model", "mlserver-version", "mlserver-method"
+DEADLINE = "mlserver-deadline"
 STATUS, SOURCE, REQUEST_ID = "mlserver-status", "mlserver-source", "mlserver-request-id"
-_DEAD = "mlserver-dead-letter-"
 # Correlation ids and W3C trace context, under the names that callers use; answers carry them back.
 _ECHOED = ("traceparent", "correlation-id", "kafka_correlationid")
-_READ = frozenset({MODEL, VERSION, METHOD, *_ECHOED})
-_MAX_MESSAGE_BYTES = 1024
+_READ = frozenset({MODEL, VERSION, METHOD, DEADLINE, *_ECHOED})
+
+
+# Of a time in milliseconds: those of today have 13.
+_MAX_DIGITS = 15
 
 
 class Record:
     """One record on its way through: as it was read, and what became of it.
 
     `value` and `key` are None where the record has none; `timestamp` is in Unix ms. In the end it has either a `body`,
-    the answer's value, with the name and version of the model that gave it, or an `error`.
+    the answer's value, with the name and version of the model that gave it, or an `error`. `order` is the lane that its
+    answer keeps the order of; `deadline` is in seconds of the monotonic clock. `attempts` are the predictions that
+    failed, `failures` those and the times that nobody was there to predict.
     """
 
     __slots__ = (
         "_seen",
+        "attempts",
         "body",
+        "deadline",
         "error",
+        "failures",
         "headers",
         "key",
         "lane",
         "model",
         "offset",
+        "order",
         "partition",
         "request_id",
         "rows",
@@ -70,6 +81,10 @@ class Record:
         self.version: str | None = None
         self.request_id = ""
         self.rows = 1
+        self.order: Hashable | None = None
+        self.deadline: float | None = None
+        self.attempts = 0
+        self.failures = 0
         self.body: bytes | None = None
         self.error: MLServerError | None = None
         self._seen: dict[str, tuple[str, Value]] | None = None
@@ -115,25 +130,41 @@ def head_of(record: Record, reader: JsonReader) -> RequestHead:
     if method not in (None, "infer"):
         raise InferenceError(f"header {METHOD} is {method[:64]!r}, expected 'infer'")
     record.model, record.version = model, record.text(VERSION) or None
+    if DEADLINE in record.seen():
+        _read_deadline(record)
     if record.value is None:
         raise InferenceError("the record has a null value (a tombstone), expected an inference request")
     if not record.value:
         raise InferenceError("the record has an empty value, expected an inference request")
     head = reader.head(record.value)
-    record.request_id = head.id or _id_from_key(record.key) or generate_uuid()
+    record.request_id = head.id or id_from_key(record.key) or generate_uuid()
     return head
+
+
+def _read_deadline(record: Record) -> None:
+    """What is left of the record's time, counted from its first reading. Raises MLServerError, also where none is."""
+    text = record.text(DEADLINE) or ""
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+        raise InferenceError(f"header {DEADLINE} is {text[:64]!r}, expected a time in Unix milliseconds")
+    now = time.monotonic()
+    if record.deadline is None:
+        record.deadline = now + int(text) / 1000 - time.time()
+    if record.deadline <= now:
+        raise DeadlinePassed
 
 
 def request_of(record: Record, head: RequestHead, reader: JsonReader) -> TensorRequest:
     """The request in a record, whole. Raises InferenceError."""
     request = reader.of_head(head, record.model, record.version)
     request.id = record.request_id
+    request.deadline = record.deadline
     if record.headers:
         request.headers = lambda: _as_text(record.headers)
     return request
 
 
-def _id_from_key(key: bytes | None) -> str | None:
+def id_from_key(key: bytes | None) -> str | None:
+    """The key, where it is text."""
     try:
         return key.decode() if key else None
     except UnicodeDecodeError:
@@ -148,75 +179,7 @@ def _as_text(headers: Headers) -> dict[str, str]:
     }
 
 
-def _echoed(record: Record) -> Headers:
+def echoed(record: Record) -> Headers:
+    """The headers that answers carry back, as they were written."""
     seen = record.seen()
     return [seen[name] for name in _ECHOED if name in seen]
-
-
-def answer_headers(record: Record) -> Headers:
-    """The headers of a result."""
-    headers: Headers = [(MODEL, record.model.encode())]
-    if record.version:
-        headers.append((VERSION, record.version.encode()))
-    headers.append((STATUS, b"ok"))
-    headers.append((SOURCE, record.source.encode()))
-    headers.append((REQUEST_ID, record.request_id.encode()))
-    return headers + _echoed(record) if len(record.headers) > 1 else headers
-
-
-def error_answer(record: Record, error: MLServerError) -> tuple[bytes, Headers]:
-    """Value and headers of the answer to a record that cannot be served."""
-    seen = record.seen()
-    headers: Headers = [(name, seen[name][1]) for name in (MODEL, VERSION) if name in seen]
-    headers += [(STATUS, b"error"), (SOURCE, record.source.encode())]
-    request_id = record.request_id or _id_from_key(record.key)
-    if request_id:
-        headers.append((REQUEST_ID, request_id.encode()))
-    return error_bytes(str(error)), headers + _echoed(record)
-
-
-def shortest_error_answer(record: Record) -> tuple[bytes, Headers]:
-    """The same where its topic refuses that for its size: the message cut short, nothing that callers chose."""
-    message = _cut(str(record.error)).decode()
-    return error_bytes(message), [(STATUS, b"error"), (SOURCE, record.source.encode())]
-
-
-def dead_letter_headers(record: Record, error: MLServerError, server: str, attempts: int = 1) -> Headers:
-    """The record's own headers, byte for byte, followed by ours."""
-    model = record.seen().get(MODEL, ("", None))[1] or b""
-    ours: Headers = [
-        ("error", error.kind.value.encode()),
-        ("message", _cut(str(error))),
-        ("attempts", str(attempts).encode()),
-        ("source", record.source.encode()),
-        ("timestamp", str(record.timestamp).encode()),
-        ("model", model[:_MAX_MESSAGE_BYTES]),
-        ("server", server.encode()),
-    ]
-    return [*record.headers, *((_DEAD + name, value) for name, value in ours)]
-
-
-def truncated(value: bytes) -> Headers:
-    """What a dead letter says instead of a value that its topic refuses."""
-    return [
-        (f"{_DEAD}truncated", b"true"),
-        (f"{_DEAD}value-bytes", str(len(value)).encode()),
-        (f"{_DEAD}value-sha256", hashlib.sha256(value).hexdigest().encode()),
-    ]
-
-
-def dropped(part: str) -> Headers:
-    """What a dead letter says instead of headers, or even a key, that its topic refuses."""
-    return [(f"{_DEAD}dropped", part.encode())]
-
-
-def _cut(message: str) -> bytes:
-    """At most 1 KiB, ending at a whole character."""
-    return message.encode(errors="replace")[:_MAX_MESSAGE_BYTES].decode(errors="ignore").encode()
-
-
-def too_large(size: int) -> MLServerError:
-    """The error of an answer that the output topic refuses for its size, in bytes."""
-    error = MLServerError(f"the answer of {size} bytes is over the limit of the output topic")
-    error.kind = Kind.TOO_LARGE
-    return error

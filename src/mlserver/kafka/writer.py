@@ -1,21 +1,23 @@
 """Producing: every record read gets exactly one terminal record, and every delivery report is looked at.
 
-`result` and `failure` belong to the thread that speaks to the scheduler; `finished` and `serve` to the one that polls.
+`end` belongs to the thread that speaks to the scheduler; `finished` and `serve` to the one that polls.
 Reports may arrive in either: all they do is append to queues. What the broker refused is sent again by `serve`.
 """
 
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from mlserver.errors import MLServerError
+from mlserver.kafka.answers import answer_headers, dead_letter_headers, error_answer, too_large
 from mlserver.kafka.client_log import client_logger
-from mlserver.kafka.letters import ANY_PARTITION, DEAD, ERROR, RESULT, Letter, Reports
-from mlserver.kafka.records import Record, answer_headers, dead_letter_headers, error_answer, too_large
+from mlserver.kafka.failures import DeadlinePassed, Skipped
+from mlserver.kafka.letters import ANY_PARTITION, DEAD, ERROR, NOTHING, RESULT, Letter, Reports
+from mlserver.kafka.records import Record
 from mlserver.kafka.topics import Topics
 from mlserver.settings import Settings
 
@@ -50,16 +52,17 @@ class Writer:
         self._lone_client: Producer | None = None
         self.topics = Topics(settings, self._client)
 
-    def result(self, record: Record) -> None:
-        """Produce the body of `record`."""
-        letter = Letter(self._reports, RESULT, record, self._output_topic, record.body, answer_headers(record))
-        self._to_source_partition(letter)
-        self._insist(letter)
-
-    def failure(self, record: Record, error: MLServerError) -> None:
-        """Produce the error answer to `record` and its dead letter, which keeps key, value and headers as they were."""
-        for letter in self._letters(record, error):
+    def end(self, record: Record) -> None:
+        """Produce what became of `record`: its body, or the error answer and a dead letter with all that was read."""
+        if record.error is None:
+            letter = Letter(self._reports, RESULT, record, self._output_topic, record.body, answer_headers(record))
+            self._to_source_partition(letter)
             self._insist(letter)
+        elif isinstance(record.error, Skipped):
+            self._reports.acknowledged.append(Letter(self._reports, NOTHING, record, "", None, []))
+        else:
+            for letter in self._letters(record, record.error):
+                self._insist(letter)
 
     def finished(self) -> Iterator[Record]:
         """The records whose terminal records have all arrived since the last call."""
@@ -67,11 +70,11 @@ class Writer:
         while acknowledged:
             letter = acknowledged.popleft()
             record = letter.record
-            if letter.part is not RESULT:
-                outstanding[record] -= 1
-                if outstanding[record]:
-                    continue
-                del outstanding[record]
+            left = outstanding.get(record, 1) - 1
+            if left:
+                outstanding[record] = left
+                continue
+            outstanding.pop(record, None)
             yield record
 
     @property
@@ -94,13 +97,15 @@ class Writer:
         while self._ready and self._offer(self._ready[0]):
             self._ready.popleft()
 
-    def _letters(self, record: Record, error: MLServerError) -> tuple[Letter, Letter]:
-        """Both must be acknowledged before `record` is done."""
+    def _letters(self, record: Record, error: MLServerError) -> Sequence[Letter]:
+        """All must be acknowledged before `record` is done."""
         logger.warning("record %s: %s", record.source, str(error)[:_LOGGED_CHARACTERS])
         record.error = error
-        self._outstanding[record] = 2
         reply = Letter(self._reports, ERROR, record, self._error_topic, *error_answer(record, error))
         self._to_source_partition(reply)
+        if isinstance(error, DeadlinePassed):
+            return (reply,)
+        self._outstanding[record] = 2
         headers = dead_letter_headers(record, error, self._server)
         return reply, Letter(self._reports, DEAD, record, self._dead_topic, record.value, headers)
 
