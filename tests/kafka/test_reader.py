@@ -1,6 +1,7 @@
 """The reader against a client that does what a group does at its worst moments."""
 
 import queue
+import threading
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -60,6 +61,8 @@ class FakeConsumer:
         self.commits: list[list[tuple[int, int]]] = []
         self.callbacks: dict[str, Callable[..., None]] = {}
         self.refusal: KafkaError | None = None
+        self.stored: dict[int, int] = {}
+        self.seeks: list[tuple[int, int]] = []
 
     def subscribe(self, topics: list[str], **callbacks: Callable[..., None]) -> None:
         self.callbacks = callbacks
@@ -82,7 +85,13 @@ class FakeConsumer:
             self.on_commit(None, offsets)
 
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
-        return []
+        return [TopicPartition(TOPIC, found.partition, self.stored.get(found.partition, -1001)) for found in partitions]
+
+    def get_watermark_offsets(self, partition: TopicPartition, timeout: float) -> tuple[int, int]:
+        return (0, 0)
+
+    def seek(self, partition: TopicPartition) -> None:
+        self.seeks.append((partition.partition, partition.offset))
 
     def pause(self, partitions: list[TopicPartition]) -> None: ...
 
@@ -104,6 +113,13 @@ class FakeWriter:
         self.topics = FakeTopics()
         self.acknowledged: list[Record] = []
         self.idle = True
+        self.fence = threading.Lock()
+        self.rewinding = threading.Event()
+
+    def attach(self, consumer: Consumer, in_flight: Callable[[], int]) -> None: ...
+
+    def rewound(self) -> None:
+        self.rewinding.clear()
 
     def serve(self, timeout_seconds: float = 0) -> None: ...
 
@@ -118,9 +134,10 @@ class House:
     def __init__(self, **settings: Any) -> None:
         self.writer = FakeWriter()
         given = Settings(kafka_topic_input=TOPIC, **settings)
-        self.reader = Reader(given, {}, cast("Writer", self.writer), lambda: None)
+        self.reader = Reader(given, {}, cast("Writer", self.writer), queue.Queue(maxsize=2), lambda: None)
         self.consumer = cast("FakeConsumer", self.reader._consumer)
-        self.reader.subscribe()
+        self.reader.topics = [TOPIC]
+        self.reader.turn()
         self.consumer.happens("on_assign", 0, 1)
 
     def read(self, *messages: FakeMessage) -> None:
@@ -274,3 +291,20 @@ def test_a_client_that_cannot_go_on_says_so() -> None:
     house = House()
     house.reader._on_error(KafkaError(KafkaError._FATAL, "fenced", fatal=True))
     assert house.reader.fatal is not None
+
+
+def test_a_rewind_goes_back_to_what_is_committed_or_was_read_first() -> None:
+    house = House(kafka_delivery="exactly_once")
+    house.read(FakeMessage(5), FakeMessage(6), FakeMessage(30, partition=1))
+    old = house.taken()
+    house.consumer.stored = {0: 6}
+    house.writer.rewinding.set()
+    house.read(FakeMessage(6), FakeMessage(30, partition=1))
+    assert house.consumer.seeks == [(0, 6), (1, 30)]
+    assert all(record.lane.revoked for record in old)
+    new = house.taken()
+    house.writer.acknowledged = [*old, *new]
+    house.reader.turn()
+    house.reader.turn()
+    assert house.reader.in_flight == 0
+    assert house.committed == [], "transactions commit, not the consumer"

@@ -78,10 +78,21 @@ class Configure(msgspec.Struct, array_like=True, tag="configure"):
     settings: str
 
 
+class ModelTopics(msgspec.Struct, array_like=True):
+    """The Kafka topics and group that a model has of its own; `version` None stands for the default."""
+
+    name: str
+    version: str | None
+    inputs: list[str]
+    output: str | None
+    group: str | None
+
+
 class Models(msgspec.Struct, array_like=True, tag="models"):
     """What is served now: (name, version or None for the default, rows that may be stacked; 1 for none)."""
 
     served: list[tuple[str, str | None, int]]
+    topics: list[ModelTopics] = []
 
 
 class Started(msgspec.Struct, array_like=True, tag="started"):

@@ -4,14 +4,53 @@ import hashlib
 
 from mlserver.errors import Kind, MLServerError
 from mlserver.kafka.failures import word_of
-from mlserver.kafka.records import MODEL, REQUEST_ID, SOURCE, STATUS, VERSION, Headers, Record, echoed, id_from_key
+from mlserver.kafka.records import (
+    ECHOED,
+    MODEL,
+    REQUEST_ID,
+    SOURCE,
+    STATUS,
+    VERSION,
+    Headers,
+    Record,
+    echoed,
+    id_from_key,
+)
+from mlserver.settings import Settings
 from mlserver.wire.json import error_bytes
 
 DEAD = "mlserver-dead-letter-"
 _MAX_MESSAGE_BYTES = 1024
+# MLServer's own words, which consumers of its events filter by.
+_CE_SOURCE = "io.seldon.serving.deployment"
+_CE_TYPE = b"io.seldon.serving.inference.response"
 
 
-def answer_headers(record: Record) -> Headers:
+class Signature:
+    """What the settings add to answers: headers of requests that are copied, and CloudEvents attributes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.server = settings.server_name
+        self._echo = frozenset(name.lower() for name in settings.kafka_echo_headers) - frozenset(ECHOED)
+        self._cloudevents = settings.kafka_cloudevents
+        self.adds = bool(self._echo or self._cloudevents)
+
+    def added(self, record: Record, request_id: str | None) -> Headers:
+        """Copies as they were, repeated ones too; then what the CloudEvents binding for Kafka, binary mode, asks."""
+        headers: Headers = [entry for entry in record.headers if entry[0].lower() in self._echo] if self._echo else []
+        if self._cloudevents:
+            headers += [
+                ("ce_specversion", b"1.0"),
+                ("ce_id", record.source.encode()),
+                ("ce_source", f"{_CE_SOURCE}.{self.server}".encode()),
+                ("ce_type", _CE_TYPE),
+                ("ce_requestid", (request_id or "").encode()),
+                ("ce_modelid", record.model.encode()),
+            ]
+        return headers
+
+
+def answer_headers(record: Record, signature: Signature) -> Headers:
     """The headers of a result."""
     headers: Headers = [(MODEL, record.model.encode())]
     if record.version:
@@ -19,10 +58,12 @@ def answer_headers(record: Record) -> Headers:
     headers.append((STATUS, b"ok"))
     headers.append((SOURCE, record.source.encode()))
     headers.append((REQUEST_ID, record.request_id.encode()))
-    return headers + echoed(record) if len(record.headers) > 1 else headers
+    if len(record.headers) > 1:
+        headers += echoed(record)
+    return headers + signature.added(record, record.request_id) if signature.adds else headers
 
 
-def error_answer(record: Record, error: MLServerError) -> tuple[bytes, Headers]:
+def error_answer(record: Record, error: MLServerError, signature: Signature) -> tuple[bytes, Headers]:
     """Value and headers of the answer to a record that cannot be served."""
     seen = record.seen()
     headers: Headers = [(name, seen[name][1]) for name in (MODEL, VERSION) if name in seen]
@@ -30,7 +71,8 @@ def error_answer(record: Record, error: MLServerError) -> tuple[bytes, Headers]:
     request_id = record.request_id or id_from_key(record.key)
     if request_id:
         headers.append((REQUEST_ID, request_id.encode()))
-    return error_bytes(str(error)), headers + echoed(record)
+    headers += echoed(record)
+    return error_bytes(str(error)), headers + signature.added(record, request_id)
 
 
 def shortest_error_answer(record: Record) -> tuple[bytes, Headers]:
@@ -77,4 +119,11 @@ def too_large(size: int) -> MLServerError:
     """The error of an answer that the output topic refuses for its size, in bytes."""
     error = MLServerError(f"the answer of {size} bytes is over the limit of the output topic")
     error.kind = Kind.TOO_LARGE
+    return error
+
+
+def no_reply(topic: str, why: str) -> MLServerError:
+    """The error of an answer that the record's own reply topic does not take."""
+    error = MLServerError(f"the answer could not be written to reply-to topic {topic!r}: {why}")
+    error.kind = Kind.NOT_FOUND
     return error

@@ -9,19 +9,22 @@ import queue
 import select
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from mlserver.engine.frames import Failure, Frame, Models, Parsed, ProtocolError, Result, Word, error_of
+from mlserver.engine.frames import Failure, Frame, Models, ModelTopics, Parsed, ProtocolError, Result, Word, error_of
 from mlserver.engine.window import split
 from mlserver.errors import InferenceError, MLServerError
 from mlserver.kafka.calls import Calls
+from mlserver.kafka.failpoints import hit
 from mlserver.kafka.failures import judge
 from mlserver.kafka.link import Link
-from mlserver.kafka.order import Order, lane_of_order
+from mlserver.kafka.order import Order, Ordering, lane_of_order
 from mlserver.kafka.reader import Batch
 from mlserver.kafka.records import Record
 from mlserver.kafka.retries import Retries
+from mlserver.kafka.routes import Routes
 from mlserver.kafka.stacks import Asked, Stacker
+from mlserver.kafka.transactions import Transactions
 from mlserver.kafka.writer import Writer
 from mlserver.settings import Settings
 from mlserver.types.tensors import TensorResponse
@@ -39,18 +42,21 @@ class Door:
         link: Link,
         wake: int,
         batches: queue.Queue[Batch],
-        writer: Writer,
+        writers: Mapping[str, Writer | Transactions],
         on_words: Callable[[Iterable[Word]], None],
         settings: Settings,
     ) -> None:
         self._link = link
         self._wake = wake
         self._batches = batches
-        self._writer = writer
+        self._writers = writers
         self._on_words = on_words
-        self._ordering = settings.kafka_ordering
+        # A transaction holds a partition's answers without gaps: what waits for order there, waits here.
+        exactly_once = settings.kafka_delivery == "exactly_once"
+        self._ordering: Ordering = "partition" if exactly_once else settings.kafka_ordering
         self._unknown_model = settings.kafka_unknown_model
-        self._stacker = Stacker()
+        self._settings = settings
+        self._stacker = Stacker(self._routes([]))
         self._calls = Calls()
         self._order: Order[Record] = Order()
         self._retries = Retries(settings.kafka_retry_max_attempts, settings.kafka_retry_backoff_seconds)
@@ -160,13 +166,21 @@ class Door:
         for parsed in self._link.receive():
             for word in parsed.words:
                 if isinstance(word, Result):
+                    hit("after_infer")
                     self._answered(word, parsed)
                 elif isinstance(word, Failure):
                     self._failed(word)
                 elif isinstance(word, Models):
-                    self._stacker.bounds = {(name, version): rows for name, version, rows in word.served}
-                    self._retries.wake()
+                    self._models(word)
             self._on_words(parsed.words)
+
+    def _models(self, word: Models) -> None:
+        self._stacker.bounds = {(name, version): rows for name, version, rows in word.served}
+        self._stacker.routes = self._routes(word.topics)
+        self._retries.wake()
+
+    def _routes(self, topics: Sequence[ModelTopics]) -> Routes:
+        return Routes(topics, self._settings.kafka_reply_topics, self._settings.kafka_topic_input)
 
     def _answered(self, word: Result, parsed: Parsed) -> None:
         response = parsed.response(word)
@@ -192,7 +206,7 @@ class Door:
             self._retries.ended(record)
         for leaving in self._order.settle(record.order, record):
             if not leaving.lane.revoked:
-                self._writer.end(leaving)
+                self._writers[leaving.lane.group].end(leaving)
 
 
 def _encode_members(records: Sequence[Record], response: TensorResponse) -> None:

@@ -7,17 +7,19 @@ no room, or too much is in flight, partitions are paused and polling goes on, or
 import logging
 import queue
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from mlserver.kafka.backlog import named, tell_backlog
 from mlserver.kafka.client_log import client_logger
-from mlserver.kafka.commits import Committer
+from mlserver.kafka.commits import Committer, TransactionalCommitter
+from mlserver.kafka.failpoints import hit
 from mlserver.kafka.messages import record_of, size_of
 from mlserver.kafka.records import Record
 from mlserver.kafka.tracker import Lane
+from mlserver.kafka.transactions import Transactions
 from mlserver.kafka.writer import Writer
 from mlserver.settings import Settings
 
@@ -43,12 +45,24 @@ _SAY_SECONDS = 60.0
 class Reader:
     """One consumer, its lanes, and the queue towards the model."""
 
-    def __init__(self, settings: Settings, config: dict[str, Any], writer: Writer, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        config: dict[str, Any],
+        writer: Writer | Transactions,
+        batches: "queue.Queue[Batch]",
+        wake: Callable[[], None],
+    ) -> None:
         """Raises KafkaException with librdkafka's own message where `config` is wrong."""
         self._settings = settings
         self._writer = writer
         self._wake = wake
-        self.batches: queue.Queue[Batch] = queue.Queue(maxsize=2)
+        self.batches = batches
+        self.topics: Sequence[str] = ()
+        """What is to be read; may be changed by any thread."""
+        self.in_flight = 0
+        """Records read and not yet committed, as of the last turn."""
+        self._subscribed: Sequence[str] = ()
         self.fatal: str | None = None
         """Why this consumer can never be used again, where that is so."""
         self._lanes: dict[tuple[str, int], Lane] = {}
@@ -57,14 +71,20 @@ class Reader:
         self._paused = False
         self._largest = 1_024
         self._said: dict[int, float] = {}
-        self._commits = Committer(self._lanes, self._on_error)
+        transactional = settings.kafka_delivery == "exactly_once"
+        self._commits = (TransactionalCommitter if transactional else Committer)(self._lanes, self._on_error)
         callbacks = {"on_commit": self._commits.on_commit, "error_cb": self._on_error}
         self._consumer = Consumer(config | callbacks, logger=client_logger)
+        writer.attach(self._consumer, lambda: self.in_flight)
 
-    def subscribe(self) -> None:
+    def _subscribe(self, topics: Sequence[str]) -> None:
         """Join the group. A topic or broker that is missing is waited for."""
+        self._subscribed = topics
+        if not topics:
+            self._consumer.unsubscribe()
+            return
         self._consumer.subscribe(
-            [self._settings.kafka_topic_input],
+            list(topics),
             on_assign=self._on_assign,
             on_revoke=self._on_revoke,
             on_lost=self._on_lost,
@@ -72,7 +92,11 @@ class Reader:
 
     def turn(self) -> None:
         """One round; returns after at most about a tenth of a second, but for what a broker makes wait."""
+        if self.topics != self._subscribed:
+            self._subscribe(self.topics)
         self._account()
+        if self._writer.rewinding.is_set() and not self._rewind():
+            return
         room = self._room()
         self._commits.when_due(self._consumer, urgent=room <= 0)
         self._writer.topics.look(reading=bool(self._lanes))
@@ -81,6 +105,8 @@ class Reader:
             return
         self._go_on()
         self._held = self._read(room)
+        if self._held:
+            hit("after_consume")
         self._hand_over(0)
 
     def _account(self, timeout_seconds: float = 0) -> None:
@@ -93,7 +119,8 @@ class Reader:
     def _space(self) -> tuple[int, int]:
         """How many records, and how many bytes, are missing to the bounds of what may be in flight."""
         lanes = self._lanes.values()
-        records = self._settings.kafka_max_in_flight_records - sum(lane.records for lane in lanes)
+        self.in_flight = sum(lane.records for lane in lanes)
+        records = self._settings.kafka_max_in_flight_records - self.in_flight
         return records, self._settings.kafka_max_in_flight_bytes - sum(lane.bytes for lane in lanes)
 
     def _room(self) -> int:
@@ -145,8 +172,39 @@ class Reader:
         What the old one had in flight is answered, but commits nothing any more.
         """
         logger.warning("%s/%d goes back to offset %d: what follows is read again", lane.topic, lane.partition, offset)
-        new = self._lanes[lane.topic, lane.partition] = Lane(lane.topic, lane.partition)
-        return new
+        return self._new_lane(lane.topic, lane.partition)
+
+    def _new_lane(self, topic: str, partition: int) -> Lane:
+        lane = self._lanes[topic, partition] = Lane(topic, partition, self._settings.kafka_group_id)
+        return lane
+
+    def _rewind(self) -> bool:
+        """Go back to what is committed, after a transaction that was not; False where the broker does not say."""
+        self._held = []
+        self._revoke(self._lanes.values())
+        try:
+            partitions = self._partitions()
+            for found in self._consumer.committed(partitions, timeout=_REVOKE_SECONDS) if partitions else ():
+                if found.error is not None:
+                    raise KafkaException(found.error)
+                start = self._lanes[found.topic, found.partition].start
+                if start is not None:
+                    found.offset = found.offset if found.offset >= 0 else start
+                    self._consumer.seek(found)
+                self._new_lane(found.topic, found.partition)
+        except KafkaException as error:
+            self._on_error(error.args[0])
+            return False
+        self._writer.rewound()
+        return True
+
+    def _revoke(self, lanes: Iterable[Lane]) -> None:
+        """No offset of `lanes` is committed from now on; a commit that hangs is refused by the group's generation."""
+        fenced = self._writer.fence.acquire(timeout=_REVOKE_SECONDS)
+        for lane in lanes:
+            lane.revoked = True
+        if fenced:
+            self._writer.fence.release()
 
     def _hand_over(self, timeout_seconds: float) -> None:
         if not self._held:
@@ -191,7 +249,7 @@ class Reader:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for found in partitions:
-            self._lanes[found.topic, found.partition] = Lane(found.topic, found.partition)
+            self._new_lane(found.topic, found.partition)
         logger.info("assigned %s", named(partitions))
         self._paused = False
         if partitions:
@@ -202,18 +260,19 @@ class Reader:
         """Finish what is under way there, within a bound, commit it and let go."""
         lanes = self._taken_away(partitions)
         deadline = time.monotonic() + _REVOKE_SECONDS
-        while not all(lane.finished for lane in lanes) and time.monotonic() < deadline:
+        while not (all(lane.finished for lane in lanes) or self._writer.rewinding.is_set()):
+            if time.monotonic() > deadline:
+                break
             self._hand_over(_WAIT_SECONDS)
             self._account(_WAIT_SECONDS)
         self._commits.last(consumer, lanes)
-        for lane in lanes:
-            lane.revoked = True
+        hit("mid_rebalance")
+        self._revoke(lanes)
         logger.info("revoked %s", named(partitions))
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Others have them already: commit nothing."""
-        for lane in self._taken_away(partitions):
-            lane.revoked = True
+        self._revoke(self._taken_away(partitions))
         logger.warning("lost %s: this member was thought dead", named(partitions))
 
     def _taken_away(self, partitions: list[TopicPartition]) -> list[Lane]:
@@ -235,7 +294,9 @@ class Reader:
         closing = deadline - min(_CLOSING_SECONDS, (deadline - time.monotonic()) / 3)
         try:
             self._pause()
-            while not (answered() and self._writer.idle) and time.monotonic() < closing:
+            while not ((answered() and self._writer.idle) or self._writer.rewinding.is_set()):
+                if time.monotonic() > closing:
+                    break
                 self._account(_WAIT_SECONDS)
                 self._commits.when_due(self._consumer)
                 self._consumer.poll(0)
@@ -248,4 +309,5 @@ class Reader:
         if left := sum(lane.records for lane in self._lanes.values()):
             logger.info("left for the next: %d records that were read, and are not committed", left)
         self._lanes.clear()
+        self._writer.close(deadline - time.monotonic())
         self._consumer.close()

@@ -9,6 +9,7 @@ from collections.abc import Hashable
 
 from mlserver.errors import InferenceError, MLServerError
 from mlserver.kafka.failures import DeadlinePassed
+from mlserver.kafka.routes import Routes
 from mlserver.kafka.tracker import Lane
 from mlserver.types.tensors import TensorRequest
 from mlserver.utils import generate_uuid
@@ -18,13 +19,12 @@ Value = str | bytes | None
 Headers = list[tuple[str, Value]]
 
 MODEL, VERSION, METHOD = "mlserver-model", "mlserver-version", "mlserver-method"
-DEADLINE = "mlserver-deadline"
+DEADLINE, REPLY_TO = "mlserver-deadline", "reply-to"
 STATUS, SOURCE, REQUEST_ID = "mlserver-status", "mlserver-source", "mlserver-request-id"
 # Correlation ids and W3C trace context, under the names that callers use; answers carry them back.
-_ECHOED = ("traceparent", "correlation-id", "kafka_correlationid")
-_READ = frozenset({MODEL, VERSION, METHOD, DEADLINE, *_ECHOED})
-
-
+ECHOED = ("traceparent", "tracestate", "correlation-id", "kafka_correlationid")
+_READ = frozenset({MODEL, VERSION, METHOD, DEADLINE, REPLY_TO, *ECHOED})
+_NO_ROUTES = Routes()
 # Of a time in milliseconds: those of today have 13.
 _MAX_DIGITS = 15
 
@@ -35,7 +35,8 @@ class Record:
     `value` and `key` are None where the record has none; `timestamp` is in Unix ms. In the end it has either a `body`,
     the answer's value, with the name and version of the model that gave it, or an `error`. `order` is the lane that its
     answer keeps the order of; `deadline` is in seconds of the monotonic clock. `attempts` are the predictions that
-    failed, `failures` those and the times that nobody was there to predict.
+    failed, `failures` those and the times that nobody was there to predict. The answer goes to topic `reply`, or else
+    `output`, or else the settings' own.
     """
 
     __slots__ = (
@@ -51,7 +52,9 @@ class Record:
         "model",
         "offset",
         "order",
+        "output",
         "partition",
+        "reply",
         "request_id",
         "rows",
         "timestamp",
@@ -83,6 +86,8 @@ class Record:
         self.rows = 1
         self.order: Hashable | None = None
         self.deadline: float | None = None
+        self.output: str | None = None
+        self.reply: str | None = None
         self.attempts = 0
         self.failures = 0
         self.body: bytes | None = None
@@ -118,18 +123,21 @@ class Record:
             raise InferenceError(f"header {name} is not UTF-8") from None
 
 
-def head_of(record: Record, reader: JsonReader) -> RequestHead:
+def head_of(record: Record, reader: JsonReader, routes: Routes = _NO_ROUTES) -> RequestHead:
     """The request in a record, its data not yet decoded; the record then knows its model, version and request id.
 
     Raises MLServerError that says what was expected.
     """
-    model = record.text(MODEL)
+    if routes.replies and record.text(REPLY_TO):
+        record.reply = routes.reply_topic(record.text(REPLY_TO) or "")
+    model = record.text(MODEL) or routes.model_of(record.topic)
     if not model:
         raise InferenceError(f"the record has no header {MODEL}, which names the model")
+    record.model, record.version = model, record.text(VERSION) or None
+    record.output = routes.output_of(model, record.version)
     method = record.text(METHOD)
     if method not in (None, "infer"):
         raise InferenceError(f"header {METHOD} is {method[:64]!r}, expected 'infer'")
-    record.model, record.version = model, record.text(VERSION) or None
     if DEADLINE in record.seen():
         _read_deadline(record)
     if record.value is None:
@@ -182,4 +190,4 @@ def _as_text(headers: Headers) -> dict[str, str]:
 def echoed(record: Record) -> Headers:
     """The headers that answers carry back, as they were written."""
     seen = record.seen()
-    return [seen[name] for name in _ECHOED if name in seen]
+    return [seen[name] for name in ECHOED if name in seen]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from mlserver.engine.window import batch_key, merge, row_count
 from mlserver.errors import InferenceError, MLServerError
 from mlserver.kafka.records import Record, head_of, request_of
+from mlserver.kafka.routes import Routes
 from mlserver.types.tensors import TensorRequest
 from mlserver.wire.json import JsonReader, RequestHead, output_requests
 
@@ -20,8 +21,9 @@ _Stack = list[tuple[Record, RequestHead]]
 class Stacker:
     """Decodes records and stacks those that may be predicted together. Belongs to one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, routes: Routes) -> None:
         self.bounds: Bounds = {}
+        self.routes = routes
         self._reader = JsonReader()
 
     def calls(self, records: Sequence[Record]) -> list[Asked]:
@@ -29,7 +31,7 @@ class Stacker:
         stacks: dict[object, _Stack] = {}
         for record in records:
             try:
-                head = head_of(record, self._reader)
+                head = head_of(record, self._reader, self.routes)
                 key = None
                 if self._bound(record) > 1:
                     key = batch_key(record.model, record.version, head)

@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 import sys
 import time
+import uuid
 
 from mlserver.dataplane import DataPlane
-from mlserver.engine.frames import Configure, Drain, Models, Started
+from mlserver.engine.frames import Configure, Drain, Models, ModelTopics, Started
 from mlserver.errors import ConfigurationError
+from mlserver.kafka import failpoints
 from mlserver.kafka.endpoint import Endpoint
 from mlserver.registry import Registry
 from mlserver.settings import Settings
@@ -31,6 +34,9 @@ class KafkaProcess:
         self._settings = settings
         self._dataplane = dataplane
         self._registry = registry
+        # What transactions are named by, where their consumer has no name: the next life of the door ends the open one.
+        self._identity = uuid.uuid4().hex
+        self._fail_points = os.environ.get(failpoints.VARIABLE, "")
         self._task: asyncio.Task[None] | None = None
         self._link: Endpoint | None = None
         self._process: asyncio.subprocess.Process | None = None
@@ -60,7 +66,7 @@ class KafkaProcess:
         Not before all are loaded: a record for a model whose turn is still to come would be one for an unknown model.
         """
         if self._link is not None and self._reading:
-            self._link.send_word(Models(self._served()))
+            self._link.send_word(Models(self._served(), self._topics()))
 
     async def stop(self, grace_seconds: float) -> None:
         """Let it finish what is in flight, commit, leave the group and end; kill it when the grace is over."""
@@ -93,6 +99,17 @@ class KafkaProcess:
                     served.append((model.name, None, max_rows))
         return served
 
+    def _topics(self) -> list[ModelTopics]:
+        """Of models that are known, whether or not they are ready: their records can wait for them."""
+        found = []
+        for model in self._registry:
+            own = model.settings
+            if own.kafka_input_topics or own.kafka_output_topic:
+                versions = [model.version, None] if self._registry.is_default(model) else [model.version]
+                inputs, group = own.kafka_input_topics, own.kafka_group_id
+                found += [ModelTopics(model.name, each, inputs, own.kafka_output_topic, group) for each in versions]
+        return found
+
     async def _keep_alive(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
         early = 0
@@ -116,9 +133,11 @@ class KafkaProcess:
         with contextlib.ExitStack() as undo, theirs:
             undo.callback(ours.close)
             # -P: a file `queue.py` in the working directory must not stand in for Python's own.
-            command = (sys.executable, "-P", "-m", "mlserver.kafka", str(theirs.fileno()))
+            command = (sys.executable, "-P", "-m", "mlserver.kafka", str(theirs.fileno()), self._identity)
+            environment = {**os.environ, failpoints.VARIABLE: self._fail_points}
+            self._fail_points = failpoints.next_life(self._fail_points)
             try:
-                process = await asyncio.create_subprocess_exec(*command, pass_fds=(theirs.fileno(),))
+                process = await asyncio.create_subprocess_exec(*command, pass_fds=(theirs.fileno(),), env=environment)
             except OSError as error:
                 logger.error("the Kafka door could not be started: %s", error)
                 return -1

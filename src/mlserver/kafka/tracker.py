@@ -15,16 +15,34 @@ class Lane:
     member may have read on.
     """
 
-    __slots__ = ("_committed", "_done", "_next", "_pending", "_settled", "bytes", "partition", "revoked", "topic")
+    __slots__ = (
+        "_committed",
+        "_done",
+        "_next",
+        "_pending",
+        "_settled",
+        "bytes",
+        "group",
+        "partition",
+        "revoked",
+        "start",
+        "topic",
+    )
 
     bytes: int
     """Size of the records that are read and not yet committed."""
     revoked: bool
     """Whether the partition has gone to another member: its records are not worth predicting any more."""
+    group: str
+    """The consumer group that it was assigned to."""
+    start: int | None
+    """The first offset that was read, if any was."""
 
-    def __init__(self, topic: str, partition: int) -> None:
+    def __init__(self, topic: str, partition: int, group: str = "") -> None:
         self.topic = topic
         self.partition = partition
+        self.group = group
+        self.start = None
         self.bytes = 0
         self.revoked = False
         self._pending: deque[tuple[int, int]] = deque()  # (offset, size) from the lowest that is not done
@@ -37,8 +55,8 @@ class Lane:
         """A record of `size` bytes was read. Raises ValueError where `offset` is not above all that were read."""
         if offset < self._next:
             raise ValueError(f"offset {offset} is read after {self._next - 1} in {self!r}")
-        if not self._next:
-            self._committed = offset
+        if self.start is None:
+            self.start = self._committed = offset
         self._pending.append((offset, size))
         self._next = offset + 1
         self.bytes += size
