@@ -61,6 +61,7 @@ class Transactions:
         self._client: Producer | None = Producer(self._config, logger=client_logger)
         self._fresh = True  # not yet known to its coordinator
         self._consumer: Consumer | None = None
+        self._group: Any = None  # the consumer's metadata: the client gives its type no name
         self._in_flight: Callable[[], int] = lambda: 0
         self.topics = Topics(settings, AdminClient(admin_config(settings), logger=client_logger))
         self._reports = Reports()
@@ -76,6 +77,7 @@ class Transactions:
         self._bell = threading.Event()
         self._done = threading.Event()
         self._stopping = False
+        self._careful = False
         self._careful_until = 0.0
         self._pause_seconds = _FIRST_PAUSE_SECONDS
         self._called_at: float | None = None
@@ -99,7 +101,13 @@ class Transactions:
             yield self._committed.popleft()
 
     def serve(self, timeout_seconds: float = 0) -> None:
-        """Wait for a commit, at most so long."""
+        """Wait for a commit, at most so long.
+
+        The client gives the group's generation to the thread that polls only: another would wait for that thread, and
+        that one for the interpreter. One that has changed since makes the broker refuse the offsets.
+        """
+        if self._consumer is not None:
+            self._group = self._consumer.consumer_group_metadata()
         self._done.clear()
         if timeout_seconds and not self._committed:
             self._done.wait(timeout_seconds)
@@ -169,13 +177,12 @@ class Transactions:
 
     def _ready(self) -> Producer:
         """A producer that its coordinator knows: every transaction of one before it has ended then."""
-        if self._careful_until and time.monotonic() >= self._careful_until:
+        careful = time.monotonic() < self._careful_until
+        if careful != self._careful:
             self._throw_away()
         if self._client is None:
-            config = self._config
-            if time.monotonic() < self._careful_until:
-                config = config | {"batch.num.messages": 1}
-            self._client, self._fresh = Producer(config, logger=client_logger), True
+            config = self._config | ({"batch.num.messages": 1} if careful else {})
+            self._client, self._fresh, self._careful = Producer(config, logger=client_logger), True, careful
         if self._fresh:
             self._call(self._client.init_transactions, _CALL_SECONDS)
             self._fresh = False
@@ -201,9 +208,8 @@ class Transactions:
         with self.fence:
             offsets = _offsets(self._open)
             hit("before_commit")
-            if offsets and self._consumer is not None:
-                group = self._consumer.consumer_group_metadata()
-                self._call(client.send_offsets_to_transaction, offsets, group, _CALL_SECONDS)
+            if offsets:
+                self._call(client.send_offsets_to_transaction, offsets, self._group, _CALL_SECONDS)
         hit("mid_transaction")
         self._call(client.commit_transaction, _CALL_SECONDS)
         hit("after_commit")
@@ -238,7 +244,7 @@ class Transactions:
                 self._say(error.args[0])
                 how = Remedy.RENEW
         hopeless = self._learn()
-        if how is not Remedy.ABORT or self._careful_until:
+        if how is not Remedy.ABORT:
             self._throw_away()
         self._open = []
         if hopeless or self._client is None:
@@ -248,13 +254,12 @@ class Transactions:
 
     def _learn(self) -> bool:
         """From the refusals; whether there are some that only time can help."""
-        careful = time.monotonic() < self._careful_until
         hopeless = False
         while self._reports.refused:
             letter, error = self._reports.refused.popleft()
             if error.code() in _PURGED:
                 continue
-            if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and not careful:
+            if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and not self._careful:
                 self._careful_until = time.monotonic() + _CAREFUL_SECONDS
             elif not self._lessons.learn(letter, error):
                 self._say(error, f"topic {letter.topic} does not take the {letter.part} of {letter.record.source}: ")
@@ -269,8 +274,6 @@ class Transactions:
             self._client.poll(0)
             self._reports.refused.clear()
         self._client = None
-        if time.monotonic() >= self._careful_until:
-            self._careful_until = 0.0
 
     def _go_back(self) -> None:
         """Only when the coordinator has ended every transaction of ours is it known what is committed."""
