@@ -2,6 +2,7 @@
 
 import click
 
+from mlserver.cli.dead_letters import dead_letters
 from mlserver.cli.start import start
 from mlserver.version import __version__
 
@@ -13,6 +14,7 @@ def root() -> None:
 
 
 root.add_command(start)
+root.add_command(dead_letters)
 
 
 def main() -> None:
