@@ -28,6 +28,8 @@ class DataPlane:
     """Whether every model that should be there has had its turn to load, and the server is not stopping."""
     complete: bool
     """Whether none of them failed."""
+    doors_ready: bool
+    """Whether the doors that count for readiness can do their work."""
 
     def __init__(self, settings: Settings, registry: Registry, listeners: Sequence[Listener] = ()) -> None:
         self._settings = settings
@@ -35,6 +37,7 @@ class DataPlane:
         self._listeners = listeners
         self.started = False
         self.complete = True
+        self.doors_ready = True
 
     async def infer(self, request: TensorRequest) -> TensorResponse:
         """Answer one request. Raises MLServerError, and nothing else."""
@@ -118,7 +121,7 @@ class DataPlane:
 
         With no model at all: only where none is loaded at startup.
         """
-        if not (self.started and self.complete):
+        if not (self.started and self.complete and self.doors_ready):
             return False
         models = list(self._registry)
         if not models:

@@ -1,5 +1,6 @@
 """One server for the tests that look at single records."""
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,3 +59,11 @@ def tell(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> 
             request.config.get_terminal_writer().line(f"\n  {text}")
 
     return line
+
+
+@pytest.fixture
+def free_port() -> int:
+    """One that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])

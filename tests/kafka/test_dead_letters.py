@@ -22,7 +22,11 @@ def run(*arguments: object) -> tuple[int, str, str]:
 
 
 def test_only_the_last_server_s_words_are_taken_off() -> None:
-    own: Headers = [("mlserver-model", b"m"), ("mlserver-dead-letter-error", b"old"), ("mlserver-dead-letter-source", None)]
+    own: Headers = [
+        ("mlserver-model", b"m"),
+        ("mlserver-dead-letter-error", b"old"),
+        ("mlserver-dead-letter-source", None),
+    ]
     ours: Headers = [("mlserver-dead-letter-error", b"invalid"), ("mlserver-dead-letter-source", b"in/0/7")]
     assert parted([*own, *ours]) == (own, {"error": "invalid", "source": "in/0/7"})
     assert parted(own[:1]) == (own[:1], {})

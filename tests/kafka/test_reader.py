@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from mlserver.kafka import reader as reader_module
+from mlserver.kafka.figures import Figures
 from mlserver.kafka.reader import Reader
 from mlserver.kafka.records import Record
 from mlserver.kafka.writer import Writer
@@ -87,7 +88,9 @@ class FakeConsumer:
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         return [TopicPartition(TOPIC, found.partition, self.stored.get(found.partition, -1001)) for found in partitions]
 
-    def get_watermark_offsets(self, partition: TopicPartition, timeout: float) -> tuple[int, int]:
+    def get_watermark_offsets(
+        self, partition: TopicPartition, timeout: float = 0, *, cached: bool = False
+    ) -> tuple[int, int]:
         return (0, 0)
 
     def seek(self, partition: TopicPartition) -> None:
@@ -103,6 +106,9 @@ class FakeConsumer:
 class FakeTopics:
     def look(self, *, reading: bool) -> None: ...
 
+    def answers(self) -> bool:
+        return True
+
     def count(self) -> None: ...
 
 
@@ -113,6 +119,7 @@ class FakeWriter:
         self.topics = FakeTopics()
         self.acknowledged: list[Record] = []
         self.idle = True
+        self.figures = Figures("group")
         self.fence = threading.Lock()
         self.rewinding = threading.Event()
 

@@ -107,7 +107,16 @@ class Drain(msgspec.Struct, array_like=True, tag="drain"):
     grace_seconds: float
 
 
-Word = Call | Result | Failure | Configure | Models | Started | Drain
+class Report(msgspec.Struct, array_like=True, tag="report"):
+    """What the Kafka door has counted, about once a second; see `mlserver.events.KafkaFigures`."""
+
+    groups: list[dict[str, Any]]
+    batches: int
+    batch_records: int
+    retried: int
+
+
+Word = Call | Result | Failure | Configure | Models | Started | Drain | Report
 _DECODER = msgspec.msgpack.Decoder(list[Word])
 _ENCODER = msgspec.msgpack.Encoder()
 Buffer = bytes | memoryview

@@ -9,13 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from confluent_kafka import KafkaException
 
 from mlserver.engine.frames import Configure, Drain, Frame, Models, ProtocolError, Started, Word
 from mlserver.kafka.bridge import Group, make_bridge, topics_by_group, topics_written
-from mlserver.kafka.door import Door
+from mlserver.kafka.door import Door, Surroundings
 from mlserver.kafka.link import Link, SchedulerGone
 from mlserver.kafka.reader import Batch, Reader
 from mlserver.kafka.transactions import Transactions
@@ -42,7 +42,8 @@ class Process:
         self._writers: dict[str, Writer | Transactions] = {}
         self._readers: dict[str, Reader] = {}
         self._open(settings.kafka_group_id)
-        self._door = Door(link, self._wake, self._batches, self._writers, self._on_words, settings)
+        around = Surroundings(link, self._wake, self._batches, self._writers, self._on_words, self._figures)
+        self._door = Door(around, settings)
         self._thread = threading.Thread(target=self._run_door, name="door")
         self._groups: list[threading.Thread] = []
         self._parent = os.getppid()
@@ -82,6 +83,10 @@ class Process:
             self._fail()
         self._ring()
         reader.finish(lambda: not self._thread.is_alive(), self._deadline or 0.0)
+
+    def _figures(self) -> list[dict[str, Any]]:
+        """Of all groups, for operators."""
+        return [writer.figures.report(self._readers[group].in_flight) for group, writer in self._writers.items()]
 
     def _look_around(self, reader: Reader, writer: Writer | Transactions) -> None:
         """For what ends this process, but the scheduler's words."""

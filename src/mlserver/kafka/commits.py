@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from mlserver.kafka.failpoints import hit
+from mlserver.kafka.figures import Durations
 from mlserver.kafka.tracker import Lane
 
 _EVERY_SECONDS = 0.2
@@ -22,8 +23,12 @@ class Committer:
     done: int
     """Records done since the last commit was sent."""
 
-    def __init__(self, lanes: Mapping[tuple[str, int], Lane], on_error: Callable[[KafkaError], None]) -> None:
+    def __init__(
+        self, lanes: Mapping[tuple[str, int], Lane], on_error: Callable[[KafkaError], None], durations: Durations
+    ) -> None:
+        """`durations` are told how long each commit took."""
         self._lanes = lanes
+        self._durations = durations
         self._on_error = on_error
         self._sent_at = 0.0
         self.under_way = False
@@ -68,6 +73,7 @@ class Committer:
         if error is not None:
             self._failed(error)
             return
+        self._durations.add(time.monotonic() - self._sent_at)
         for found in offsets:
             lane = self._lanes.get((found.topic, found.partition))
             if found.error is not None:

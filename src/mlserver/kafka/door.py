@@ -10,8 +10,20 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from mlserver.engine.frames import Failure, Frame, Models, ModelTopics, Parsed, ProtocolError, Result, Word, error_of
+from mlserver.engine.frames import (
+    Failure,
+    Frame,
+    Models,
+    ModelTopics,
+    Parsed,
+    ProtocolError,
+    Report,
+    Result,
+    Word,
+    error_of,
+)
 from mlserver.engine.window import split
 from mlserver.errors import InferenceError, MLServerError
 from mlserver.kafka.calls import Calls
@@ -32,25 +44,26 @@ from mlserver.wire.json import member_bytes, response_bytes
 
 # The longest wait for a socket or a bell, which both end it.
 _IDLE_SECONDS = 0.1
+# Between words of figures to the scheduler.
+_REPORT_SECONDS = 1.0
+
+
+class Surroundings(NamedTuple):
+    """Where batches come from and answers go, who is told of words, and what is reported of the groups."""
+
+    link: Link
+    wake: int
+    batches: "queue.Queue[Batch]"
+    writers: Mapping[str, Writer | Transactions]
+    on_words: Callable[[Iterable[Word]], None]
+    figures: Callable[[], list[dict[str, Any]]]
 
 
 class Door:
     """The thread between the reader's queue and the scheduler's socket."""
 
-    def __init__(
-        self,
-        link: Link,
-        wake: int,
-        batches: queue.Queue[Batch],
-        writers: Mapping[str, Writer | Transactions],
-        on_words: Callable[[Iterable[Word]], None],
-        settings: Settings,
-    ) -> None:
-        self._link = link
-        self._wake = wake
-        self._batches = batches
-        self._writers = writers
-        self._on_words = on_words
+    def __init__(self, around: Surroundings, settings: Settings) -> None:
+        self._link, self._wake, self._batches, self._writers, self._on_words, self._figures = around
         # A transaction holds a partition's answers without gaps: what waits for order there, waits here.
         exactly_once = settings.kafka_delivery == "exactly_once"
         self._ordering: Ordering = "partition" if exactly_once else settings.kafka_ordering
@@ -60,6 +73,8 @@ class Door:
         self._calls = Calls()
         self._order: Order[Record] = Order()
         self._retries = Retries(settings.kafka_retry_max_attempts, settings.kafka_retry_backoff_seconds)
+        self._counted = [0, 0]
+        self._report_at = 0.0
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -73,6 +88,7 @@ class Door:
         poll.register(self._wake, select.POLLIN)
         while not (self._stopping.is_set() and not self._calls):
             self._try_again()
+            self._report()
             self._take_batches()
             for fd, _ in poll.poll(self._wait_seconds() * 1000):
                 if fd == self._wake:
@@ -90,7 +106,18 @@ class Door:
                 batch = self._batches.get_nowait()
             except queue.Empty:
                 return
+            self._counted[0] += 1
+            self._counted[1] += len(batch)
             self._dispatch(batch)
+
+    def _report(self) -> None:
+        now = time.monotonic()
+        if now < self._report_at:
+            return
+        self._report_at = now + _REPORT_SECONDS
+        frame = Frame()
+        frame.add(Report(self._figures(), self._counted[0], self._counted[1], self._retries.retried))
+        self._link.send(frame.parts())
 
     def _dispatch(self, batch: Batch) -> None:
         """Let a poll's records take their places, and ask; a record that does not decode has its error at once."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from mlserver.dataplane import DataPlane
-from mlserver.engine.frames import Assembler, Call, Frame, Parsed, ProtocolError, Started, Word
+from mlserver.engine.frames import Assembler, Call, Frame, Parsed, ProtocolError, Report, Started, Word
 from mlserver.engine.isolate import Outcome
 from mlserver.errors import ModelError
 from mlserver.types.tensors import TensorRequest
@@ -25,9 +25,15 @@ _UNSENDABLE = (TypeError, ValueError, OverflowError, RecursionError, ProtocolErr
 class Endpoint(asyncio.Protocol):
     """Frames from the door, answered by the data plane."""
 
-    def __init__(self, dataplane: DataPlane, on_started: Callable[["Endpoint", Started], None]) -> None:
+    def __init__(
+        self,
+        dataplane: DataPlane,
+        on_started: Callable[["Endpoint", Started], None],
+        on_report: Callable[[Report], None] = lambda report: None,
+    ) -> None:
         self._dataplane = dataplane
         self._on_started = on_started
+        self._on_report = on_report
         self._assembler = Assembler()
         self._transport: asyncio.Transport | None = None
         self._slots: dict[str, asyncio.Semaphore] = {}
@@ -67,6 +73,8 @@ class Endpoint(asyncio.Protocol):
                 calls.append((word, parsed.request(word)))
             elif isinstance(word, Started):
                 self._on_started(self, word)
+            elif isinstance(word, Report):
+                self._on_report(word)
             else:
                 raise ProtocolError(f"unexpected word {type(word).__name__}")
         answers = _Answers(len(calls), self._send)

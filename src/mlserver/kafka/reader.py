@@ -16,6 +16,7 @@ from mlserver.kafka.backlog import named, tell_backlog
 from mlserver.kafka.client_log import client_logger
 from mlserver.kafka.commits import Committer, TransactionalCommitter
 from mlserver.kafka.failpoints import hit
+from mlserver.kafka.figures import ages
 from mlserver.kafka.messages import record_of, size_of
 from mlserver.kafka.records import Record
 from mlserver.kafka.tracker import Lane
@@ -40,6 +41,7 @@ _REVOKE_SECONDS = 5.0
 # What is kept of the time for the end to commit and leave the group in.
 _CLOSING_SECONDS = 2.0
 _SAY_SECONDS = 60.0
+_LOOK_SECONDS = 1.0
 
 
 class Reader:
@@ -72,7 +74,10 @@ class Reader:
         self._largest = 1_024
         self._said: dict[int, float] = {}
         transactional = settings.kafka_delivery == "exactly_once"
-        self._commits = (TransactionalCommitter if transactional else Committer)(self._lanes, self._on_error)
+        committer = TransactionalCommitter if transactional else Committer
+        self._figures = writer.figures
+        self._looked_at = 0.0
+        self._commits = committer(self._lanes, self._on_error, self._figures.commits)
         callbacks = {"on_commit": self._commits.on_commit, "error_cb": self._on_error}
         self._consumer = Consumer(config | callbacks, logger=client_logger)
         writer.attach(self._consumer, lambda: self.in_flight)
@@ -100,6 +105,7 @@ class Reader:
         room = self._room()
         self._commits.when_due(self._consumer, urgent=room <= 0)
         self._writer.topics.look(reading=bool(self._lanes))
+        self._look()
         if self._held or room <= 0:
             self._wait_for_room()
             return
@@ -109,11 +115,33 @@ class Reader:
             hit("after_consume")
         self._hand_over(0)
 
+    def _look(self) -> None:
+        """About once a second: what operators see of the lanes."""
+        now = time.monotonic()
+        if now - self._looked_at < _LOOK_SECONDS:
+            return
+        self._looked_at = now
+        figures = self._figures
+        if figures.away and self._writer.topics.answers():
+            figures.away = False
+        figures.paused = self._paused
+        found = ages(self._lanes.values(), now)
+        figures.partitions = [(*name, self._lag(*name), age) for name, age in found.items()]
+
+    def _lag(self, topic: str, partition: int) -> int | None:
+        """Records behind the end of the log, by what the last fetch said of that; None where there was none yet."""
+        marks = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+        lane = self._lanes[topic, partition]
+        if not marks or marks[1] < 0 or lane.start is None:
+            return None
+        return max(0, marks[1] - lane.position)
+
     def _account(self, timeout_seconds: float = 0) -> None:
         """Delivery reports to lanes."""
         self._writer.serve(timeout_seconds)
         for record in self._writer.finished():
             record.lane.done(record.offset)
+            self._figures.ended(record.error)
             self._commits.done += 1
 
     def _space(self) -> tuple[int, int]:
@@ -146,6 +174,7 @@ class Reader:
     def _taken(self, messages: Sequence[Message]) -> Batch:
         batch: Batch = []
         largest = 0
+        now = time.monotonic()
         for message in messages:
             error = message.error()
             if error is not None:
@@ -157,10 +186,10 @@ class Reader:
             record = record_of(lane, message)
             size = size_of(record)
             try:
-                lane.read(record.offset, size)
+                lane.read(record.offset, size, now)
             except ValueError:
                 record.lane = lane = self._rewound(lane, record.offset)
-                lane.read(record.offset, size)
+                lane.read(record.offset, size, now)
             largest = max(largest, size)
             batch.append(record)
         self._largest = max(largest, self._largest * 7 // 8, 256)
@@ -251,6 +280,8 @@ class Reader:
         for found in partitions:
             self._new_lane(found.topic, found.partition)
         logger.info("assigned %s", named(partitions))
+        self._figures.rebalances += 1
+        self._figures.away = False
         self._paused = False
         if partitions:
             self._writer.topics.count()  # before the first answer, which goes to the partition of its source
@@ -258,6 +289,7 @@ class Reader:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Finish what is under way there, within a bound, commit it and let go."""
+        self._figures.rebalances += 1
         lanes = self._taken_away(partitions)
         deadline = time.monotonic() + _REVOKE_SECONDS
         while not (all(lane.finished for lane in lanes) or self._writer.rewinding.is_set()):
@@ -272,6 +304,7 @@ class Reader:
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Others have them already: commit nothing."""
+        self._figures.rebalances += 1
         self._revoke(self._taken_away(partitions))
         logger.warning("lost %s: this member was thought dead", named(partitions))
 
@@ -282,6 +315,8 @@ class Reader:
     def _on_error(self, error: KafkaError) -> None:
         """Say each kind of trouble once a minute: librdkafka repeats it for as long as it lasts."""
         now = time.monotonic()
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._figures.away = True
         if error.fatal():
             self.fatal = error.str()
         elif now - self._said.get(error.code(), -_SAY_SECONDS) >= _SAY_SECONDS:

@@ -23,6 +23,8 @@ class Retries:
 
     active: int
     """How many records are kept here or were given out alone."""
+    retried: int
+    """How often a record was kept to be tried again."""
 
     def __init__(self, max_attempts: int, backoff_seconds: float) -> None:
         self._max_attempts = max_attempts
@@ -32,6 +34,7 @@ class Retries:
         self._alone: dict[str, Record] = {}
         self._held: dict[str, list[Record]] = {}
         self.active = 0
+        self.retried = 0
 
     def failed(self, record: Record, error: MLServerError, verdict: Verdict, now: float) -> MLServerError | None:
         """What `record` ends with; None where it is kept, to be tried again. Counts the attempt."""
@@ -45,6 +48,7 @@ class Retries:
         if verdict is Verdict.FINAL or self._exhausted(record, verdict, alone=alone):
             return _given_up(record, error, verdict)
         record.failures += 1
+        self.retried += 1
         due = now + self._pause(record.failures, verdict)
         if record.deadline is not None:
             due = min(due, record.deadline)

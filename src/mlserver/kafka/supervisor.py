@@ -8,10 +8,12 @@ import socket
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 
 from mlserver.dataplane import DataPlane
-from mlserver.engine.frames import Configure, Drain, Models, ModelTopics, Started
+from mlserver.engine.frames import Configure, Drain, Models, ModelTopics, Report, Started
 from mlserver.errors import ConfigurationError
+from mlserver.events import KafkaFigures, Listener, tell
 from mlserver.kafka import failpoints
 from mlserver.kafka.endpoint import Endpoint
 from mlserver.registry import Registry
@@ -30,10 +32,15 @@ _EXIT_SECONDS = 1.0
 class KafkaProcess:
     """Keeps one door process alive for as long as the server runs."""
 
-    def __init__(self, settings: Settings, dataplane: DataPlane, registry: Registry) -> None:
+    def __init__(
+        self, settings: Settings, dataplane: DataPlane, registry: Registry, listeners: Sequence[Listener] = ()
+    ) -> None:
+        self._listeners = listeners
+        self._last = Report([], 0, 0, 0)
         self._settings = settings
         self._dataplane = dataplane
         self._registry = registry
+        self._dataplane.doors_ready = not settings.kafka_counts_for_ready
         # What transactions are named by, where their consumer has no name: the next life of the door ends the open one.
         self._identity = uuid.uuid4().hex
         self._fail_points = os.environ.get(failpoints.VARIABLE, "")
@@ -144,12 +151,15 @@ class KafkaProcess:
             undo.pop_all()
         self._process = process
         loop = asyncio.get_running_loop()
-        _, link = await loop.create_unix_connection(lambda: Endpoint(self._dataplane, self._on_started), sock=ours)
+        _, link = await loop.create_unix_connection(
+            lambda: Endpoint(self._dataplane, self._on_started, self._reported), sock=ours
+        )
         link.send_word(Configure(self._settings.model_dump_json()))
         try:
             return await process.wait()
         finally:
             self._link = None
+            self._tell(alive=False)
             link.close()
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
@@ -161,6 +171,18 @@ class KafkaProcess:
             self._link = link
             self.models_changed()
         self._settle(word.refusal)
+
+    def _reported(self, word: Report) -> None:
+        self._last = word
+        self._tell(alive=True)
+
+    def _tell(self, *, alive: bool) -> None:
+        """What the door counted, to whoever listens; and to readiness, where that is asked for."""
+        last = self._last
+        counts = {"batches": last.batches, "batch_records": last.batch_records, "retried": last.retried}
+        tell(self._listeners, KafkaFigures(last.groups, **counts, alive=alive))
+        if self._settings.kafka_counts_for_ready:
+            self._dataplane.doors_ready = alive and not any(group["away"] for group in last.groups)
 
     def _settle(self, refusal: str | None) -> None:
         """Let `configured` return, or raise; later starts change nothing."""

@@ -62,6 +62,13 @@ class Topics:
         self._pairs = [(read[0], written[0])] if read and written else []
         self.expire()
 
+    def answers(self) -> bool:
+        """Whether the broker does."""
+        try:
+            return bool(self._client.list_topics(self._counted[0], timeout=_ANSWER_SECONDS).brokers)
+        except KafkaException:
+            return False
+
     def count(self) -> None:
         """Look up how many partitions the topics have; a broker that is away changes nothing."""
         self._counted_until = time.monotonic() + _AGAIN_SECONDS

@@ -21,6 +21,7 @@ from confluent_kafka.admin import AdminClient
 from mlserver.kafka.client_log import client_logger
 from mlserver.kafka.config import admin_config
 from mlserver.kafka.failpoints import hit
+from mlserver.kafka.figures import Figures
 from mlserver.kafka.lessons import Lessons
 from mlserver.kafka.letters import NOTHING, Letter, Reports
 from mlserver.kafka.post import Post
@@ -69,6 +70,7 @@ class Transactions:
         self._outbox: deque[Record] = deque()
         self._committed: deque[Record] = deque()
         self._open: list[Record] = []
+        self.figures = Figures(settings.kafka_group_id)
         self.fence = threading.Lock()
         """Held where a lane is revoked, and from the look at lanes until the broker has their offsets."""
         self.rewinding = threading.Event()
@@ -169,6 +171,7 @@ class Transactions:
                 self._bell.clear()
         hit("after_produce")
         self._commit(client)
+        self.figures.transactions.add(time.monotonic() - begun)
 
     def _due(self, begun: float) -> bool:
         if self._stopping or len(self._open) >= _MAX_RECORDS or time.monotonic() - begun >= _MAX_SECONDS:
@@ -236,6 +239,7 @@ class Transactions:
 
     def _undo(self, how: Remedy, why: str) -> None:
         """Let go of what is open, learn from it, and have the reader go back to what is committed."""
+        self.figures.aborted += 1
         logger.warning("transaction given up: %s", why)
         if how is Remedy.ABORT and self._client is not None and not self._stopping:
             try:
@@ -259,6 +263,7 @@ class Transactions:
             letter, error = self._reports.refused.popleft()
             if error.code() in _PURGED:
                 continue
+            self.figures.refused += 1
             if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and not self._careful:
                 self._careful_until = time.monotonic() + _CAREFUL_SECONDS
             elif not self._lessons.learn(letter, error):

@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from mlserver.kafka.answers import no_reply, too_large
 from mlserver.kafka.client_log import client_logger
 from mlserver.kafka.failpoints import hit
+from mlserver.kafka.figures import Figures
 from mlserver.kafka.lessons import NO_SUCH_TOPIC
 from mlserver.kafka.letters import ANY_PARTITION, NOTHING, RESULT, Letter, Reports
 from mlserver.kafka.post import Post
@@ -46,6 +47,7 @@ class Writer:
         self._said: dict[tuple[str, int], float] = {}
         self._client = Producer(self._config, logger=client_logger)
         self._lone_client: Producer | None = None
+        self.figures = Figures(settings.kafka_group_id)
         self.fence = threading.Lock()
         """Held where a lane is revoked; of no use here, where whoever commits is whoever revokes."""
         self.rewinding = threading.Event()
@@ -134,6 +136,7 @@ class Writer:
         return True
 
     def _refusal(self, letter: Letter, error: KafkaError) -> None:
+        self.figures.refused += 1
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and self._smaller(letter):
             return
         if letter.topic == letter.record.reply and error.code() in NO_SUCH_TOPIC:

@@ -21,7 +21,8 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from mlserver.events import Event, HttpDone, HttpStarted, RequestDone
+from mlserver.events import Event, HttpDone, HttpStarted, KafkaFigures, RequestDone
+from mlserver.observe.kafka_metrics import KafkaMetrics
 
 _APP = "mlserver"
 # The library's own, in seconds, which the dashboards' quantiles are made from.
@@ -37,13 +38,15 @@ class PrometheusListener:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        models, http = _Models(), _Http(rest_prefix)
+        models, http, kafka = _Models(), _Http(rest_prefix), KafkaMetrics()
         self.registry.register(models)
         self.registry.register(http)
+        self.registry.register(kafka)
         self._takers: dict[type[Event], Callable[[Any], None]] = {
             RequestDone: models.done,
             HttpStarted: http.started,
             HttpDone: http.done,
+            KafkaFigures: kafka.reported,
         }
 
     def __call__(self, event: Event, /) -> None:
