@@ -62,6 +62,7 @@ class FakeConsumer:
         self.commits: list[list[tuple[int, int]]] = []
         self.callbacks: dict[str, Callable[..., None]] = {}
         self.refusal: KafkaError | None = None
+        self.paused: set[int] = set()
         self.stored: dict[int, int] = {}
         self.seeks: list[tuple[int, int]] = []
 
@@ -96,9 +97,11 @@ class FakeConsumer:
     def seek(self, partition: TopicPartition) -> None:
         self.seeks.append((partition.partition, partition.offset))
 
-    def pause(self, partitions: list[TopicPartition]) -> None: ...
+    def pause(self, partitions: list[TopicPartition]) -> None:
+        self.paused |= {found.partition for found in partitions}
 
-    def resume(self, partitions: list[TopicPartition]) -> None: ...
+    def resume(self, partitions: list[TopicPartition]) -> None:
+        self.paused -= {found.partition for found in partitions}
 
     def close(self) -> None: ...
 
@@ -315,3 +318,13 @@ def test_a_rewind_goes_back_to_what_is_committed_or_was_read_first() -> None:
     house.reader.turn()
     assert house.reader.in_flight == 0
     assert house.committed == [], "transactions commit, not the consumer"
+
+
+def test_a_partition_that_stays_while_another_comes_is_not_left_paused() -> None:
+    house = House()
+    house.block()
+    assert house.consumer.paused == {0, 1}
+    house.consumer.happens("on_assign", 2)
+    assert house.consumer.paused == set()
+    house.reader.turn()
+    assert house.consumer.paused == {0, 1, 2}, "there is no room yet"

@@ -7,19 +7,19 @@ no room, or too much is in flight, partitions are paused and polling goes on, or
 import logging
 import queue
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from mlserver.kafka.assignment import Assignment
 from mlserver.kafka.backlog import named, tell_backlog
 from mlserver.kafka.client_log import client_logger
 from mlserver.kafka.commits import Committer, TransactionalCommitter
 from mlserver.kafka.failpoints import hit
-from mlserver.kafka.figures import ages
+from mlserver.kafka.lookout import Lookout
 from mlserver.kafka.messages import record_of, size_of
 from mlserver.kafka.records import Record
-from mlserver.kafka.tracker import Lane
 from mlserver.kafka.transactions import Transactions
 from mlserver.kafka.writer import Writer
 from mlserver.settings import Settings
@@ -41,7 +41,6 @@ _REVOKE_SECONDS = 5.0
 # What is kept of the time for the end to commit and leave the group in.
 _CLOSING_SECONDS = 2.0
 _SAY_SECONDS = 60.0
-_LOOK_SECONDS = 1.0
 
 
 class Reader:
@@ -67,7 +66,8 @@ class Reader:
         self._subscribed: Sequence[str] = ()
         self.fatal: str | None = None
         """Why this consumer can never be used again, where that is so."""
-        self._lanes: dict[tuple[str, int], Lane] = {}
+        self._assignment = Assignment(settings.kafka_group_id, writer)
+        self._lanes = self._assignment.lanes
         self._held: Batch = []
         self._blocked_since: float | None = None
         self._paused = False
@@ -76,7 +76,7 @@ class Reader:
         transactional = settings.kafka_delivery == "exactly_once"
         committer = TransactionalCommitter if transactional else Committer
         self._figures = writer.figures
-        self._looked_at = 0.0
+        self._lookout = Lookout(writer.figures, self._lanes, writer.topics)
         self._commits = committer(self._lanes, self._on_error, self._figures.commits)
         callbacks = {"on_commit": self._commits.on_commit, "error_cb": self._on_error}
         self._consumer = Consumer(config | callbacks, logger=client_logger)
@@ -100,12 +100,17 @@ class Reader:
         if self.topics != self._subscribed:
             self._subscribe(self.topics)
         self._account()
-        if self._writer.rewinding.is_set() and not self._rewind():
-            return
+        if self._writer.rewinding.is_set():
+            self._held = []
+            try:
+                self._assignment.rewind(self._consumer)
+            except KafkaException as error:
+                self._on_error(error.args[0])
+                return
         room = self._room()
         self._commits.when_due(self._consumer, urgent=room <= 0)
         self._writer.topics.look(reading=bool(self._lanes))
-        self._look()
+        self._lookout.look(self._consumer, paused=self._paused)
         if self._held or room <= 0:
             self._wait_for_room()
             return
@@ -114,27 +119,6 @@ class Reader:
         if self._held:
             hit("after_consume")
         self._hand_over(0)
-
-    def _look(self) -> None:
-        """About once a second: what operators see of the lanes."""
-        now = time.monotonic()
-        if now - self._looked_at < _LOOK_SECONDS:
-            return
-        self._looked_at = now
-        figures = self._figures
-        if figures.away and self._writer.topics.answers():
-            figures.away = False
-        figures.paused = self._paused
-        found = ages(self._lanes.values(), now)
-        figures.partitions = [(*name, self._lag(*name), age) for name, age in found.items()]
-
-    def _lag(self, topic: str, partition: int) -> int | None:
-        """Records behind the end of the log, by what the last fetch said of that; None where there was none yet."""
-        marks = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
-        lane = self._lanes[topic, partition]
-        if not marks or marks[1] < 0 or lane.start is None:
-            return None
-        return max(0, marks[1] - lane.position)
 
     def _account(self, timeout_seconds: float = 0) -> None:
         """Delivery reports to lanes."""
@@ -188,52 +172,12 @@ class Reader:
             try:
                 lane.read(record.offset, size, now)
             except ValueError:
-                record.lane = lane = self._rewound(lane, record.offset)
+                record.lane = lane = self._assignment.gone_back(lane, record.offset)
                 lane.read(record.offset, size, now)
             largest = max(largest, size)
             batch.append(record)
         self._largest = max(largest, self._largest * 7 // 8, 256)
         return batch
-
-    def _rewound(self, lane: Lane, offset: int) -> Lane:
-        """A lane from `offset` on: the log was cut or the topic made anew, or an earlier position is read again.
-
-        What the old one had in flight is answered, but commits nothing any more.
-        """
-        logger.warning("%s/%d goes back to offset %d: what follows is read again", lane.topic, lane.partition, offset)
-        return self._new_lane(lane.topic, lane.partition)
-
-    def _new_lane(self, topic: str, partition: int) -> Lane:
-        lane = self._lanes[topic, partition] = Lane(topic, partition, self._settings.kafka_group_id)
-        return lane
-
-    def _rewind(self) -> bool:
-        """Go back to what is committed, after a transaction that was not; False where the broker does not say."""
-        self._held = []
-        self._revoke(self._lanes.values())
-        try:
-            partitions = self._partitions()
-            for found in self._consumer.committed(partitions, timeout=_REVOKE_SECONDS) if partitions else ():
-                if found.error is not None:
-                    raise KafkaException(found.error)
-                start = self._lanes[found.topic, found.partition].start
-                if start is not None:
-                    found.offset = found.offset if found.offset >= 0 else start
-                    self._consumer.seek(found)
-                self._new_lane(found.topic, found.partition)
-        except KafkaException as error:
-            self._on_error(error.args[0])
-            return False
-        self._writer.rewound()
-        return True
-
-    def _revoke(self, lanes: Iterable[Lane]) -> None:
-        """No offset of `lanes` is committed from now on; a commit that hangs is refused by the group's generation."""
-        fenced = self._writer.fence.acquire(timeout=_REVOKE_SECONDS)
-        for lane in lanes:
-            lane.revoked = True
-        if fenced:
-            self._writer.fence.release()
 
     def _hand_over(self, timeout_seconds: float) -> None:
         if not self._held:
@@ -262,27 +206,27 @@ class Reader:
 
     def _pause(self) -> None:
         if not self._paused and self._lanes:
-            self._consumer.pause(self._partitions())
+            self._consumer.pause(self._assignment.partitions())
             self._paused = True
             logger.debug("paused: %d records in flight", sum(lane.records for lane in self._lanes.values()))
 
     def _go_on(self) -> None:
         self._blocked_since = None
         if self._paused:
-            self._consumer.resume(self._partitions())
+            self._consumer.resume(self._assignment.partitions())
             self._paused = False
             logger.debug("resumed: %d records in flight", sum(lane.records for lane in self._lanes.values()))
 
-    def _partitions(self) -> list[TopicPartition]:
-        return [TopicPartition(topic, partition) for topic, partition in self._lanes]
-
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._paused:
+            # Those that stay are paused, those that come are not; it begins anew for all.
+            consumer.resume(self._assignment.partitions())
+            self._paused = False
         for found in partitions:
-            self._new_lane(found.topic, found.partition)
+            self._assignment.add(found.topic, found.partition)
         logger.info("assigned %s", named(partitions))
         self._figures.rebalances += 1
         self._figures.away = False
-        self._paused = False
         if partitions:
             self._writer.topics.count()  # before the first answer, which goes to the partition of its source
             tell_backlog(self._settings, consumer, partitions)
@@ -290,7 +234,7 @@ class Reader:
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Finish what is under way there, within a bound, commit it and let go."""
         self._figures.rebalances += 1
-        lanes = self._taken_away(partitions)
+        lanes = self._assignment.taken_away(partitions)
         deadline = time.monotonic() + _REVOKE_SECONDS
         while not (all(lane.finished for lane in lanes) or self._writer.rewinding.is_set()):
             if time.monotonic() > deadline:
@@ -299,18 +243,14 @@ class Reader:
             self._account(_WAIT_SECONDS)
         self._commits.last(consumer, lanes)
         hit("mid_rebalance")
-        self._revoke(lanes)
+        self._assignment.revoke(lanes)
         logger.info("revoked %s", named(partitions))
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Others have them already: commit nothing."""
         self._figures.rebalances += 1
-        self._revoke(self._taken_away(partitions))
+        self._assignment.revoke(self._assignment.taken_away(partitions))
         logger.warning("lost %s: this member was thought dead", named(partitions))
-
-    def _taken_away(self, partitions: list[TopicPartition]) -> list[Lane]:
-        found = (self._lanes.pop((gone.topic, gone.partition), None) for gone in partitions)
-        return [lane for lane in found if lane is not None]
 
     def _on_error(self, error: KafkaError) -> None:
         """Say each kind of trouble once a minute: librdkafka repeats it for as long as it lasts."""

@@ -29,6 +29,7 @@ from mlserver.kafka.records import Record
 from mlserver.kafka.remedies import Remedy, remedy
 from mlserver.kafka.topics import Topics
 from mlserver.kafka.tracker import Lane
+from mlserver.kafka.transactional_client import CALL_SECONDS, TransactionalClient
 from mlserver.settings import Settings
 
 logger = logging.getLogger("mlserver.kafka")
@@ -36,16 +37,8 @@ logger = logging.getLogger("mlserver.kafka")
 # A transaction costs some round trips whatever is in it. It ends when nothing else is under way, or with these.
 _MAX_RECORDS = 2_000
 _MAX_SECONDS = 0.1
-# One call on a producer: what a transaction may take, and then the coordinator has aborted it anyway.
-_CALL_SECONDS = 10.0
-# `send_offsets_to_transaction` can ignore its time: from then on this process can only be replaced.
-_WATCHDOG_SECONDS = 3 * _CALL_SECONDS
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 10.0
 _SAY_SECONDS = 60.0
-# One letter over its topic's limit fails its whole batch: for so long letters then travel alone, to tell which it is.
-_CAREFUL_SECONDS = 60.0
-
-
 _PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 
 
@@ -58,9 +51,8 @@ class Transactions:
 
     def __init__(self, settings: Settings, config: dict[str, Any]) -> None:
         """Raises KafkaException with librdkafka's own message where `config` is wrong."""
-        self._config = config | {"error_cb": self._on_error, "delivery.report.only.error": True}
-        self._client: Producer | None = Producer(self._config, logger=client_logger)
-        self._fresh = True  # not yet known to its coordinator
+        ours = {"error_cb": self._on_error, "delivery.report.only.error": True}
+        self._client = TransactionalClient(config | ours)
         self._consumer: Consumer | None = None
         self._group: Any = None  # the consumer's metadata: the client gives its type no name
         self._in_flight: Callable[[], int] = lambda: 0
@@ -79,10 +71,7 @@ class Transactions:
         self._bell = threading.Event()
         self._done = threading.Event()
         self._stopping = False
-        self._careful = False
-        self._careful_until = 0.0
         self._pause_seconds = _FIRST_PAUSE_SECONDS
-        self._called_at: float | None = None
         self._said: dict[int, float] = {}
         self._thread = threading.Thread(target=self._run, name="transactions", daemon=True)
 
@@ -122,10 +111,7 @@ class Transactions:
     @property
     def fatal(self) -> str | None:
         """Why this process can only be replaced, where that is so."""
-        called_at = self._called_at
-        if called_at is not None and time.monotonic() - called_at > _WATCHDOG_SECONDS:
-            return f"a call on a transaction has not returned for {_WATCHDOG_SECONDS:.0f} s"
-        return None
+        return self._client.stuck
 
     def rewound(self) -> None:
         """The reader has gone back; what it read before is in lanes that are revoked."""
@@ -135,6 +121,7 @@ class Transactions:
     def close(self, timeout_seconds: float) -> None:
         """Commit no more; whatever is open is aborted, by us or by its coordinator."""
         self._stopping = True
+        self._client.end()
         self._bell.set()
         self._rewound.set()
         self._thread.join(max(0.0, timeout_seconds))
@@ -156,7 +143,7 @@ class Transactions:
 
     def _one(self) -> None:
         """One transaction from its first record to its commit; none where there is nothing to answer."""
-        client = self._ready()
+        client = self._client.ready()
         if not self._outbox:
             self._bell.wait(0.1)
             self._bell.clear()
@@ -178,19 +165,6 @@ class Transactions:
             return True
         return not self._outbox and len(self._open) >= self._in_flight()
 
-    def _ready(self) -> Producer:
-        """A producer that its coordinator knows: every transaction of one before it has ended then."""
-        careful = time.monotonic() < self._careful_until
-        if careful != self._careful:
-            self._throw_away()
-        if self._client is None:
-            config = self._config | ({"batch.num.messages": 1} if careful else {})
-            self._client, self._fresh, self._careful = Producer(config, logger=client_logger), True, careful
-        if self._fresh:
-            self._call(self._client.init_transactions, _CALL_SECONDS)
-            self._fresh = False
-        return self._client
-
     def _take(self, client: Producer) -> None:
         while self._outbox and len(self._open) < _MAX_RECORDS:
             record = self._outbox.popleft()
@@ -202,7 +176,7 @@ class Transactions:
                     _produce(client, letter)
 
     def _commit(self, client: Producer) -> None:
-        left = self._call(client.flush, _CALL_SECONDS)
+        left = self._client.call(client.flush, CALL_SECONDS)
         # Those that an earlier abort has taken out of the queue are told of late, and mean nothing.
         while self._reports.refused and self._reports.refused[0][1].code() in _PURGED:
             self._reports.refused.popleft()
@@ -212,9 +186,9 @@ class Transactions:
             offsets = _offsets(self._open)
             hit("before_commit")
             if offsets:
-                self._call(client.send_offsets_to_transaction, offsets, self._group, _CALL_SECONDS)
+                self._client.call(client.send_offsets_to_transaction, offsets, self._group, CALL_SECONDS)
         hit("mid_transaction")
-        self._call(client.commit_transaction, _CALL_SECONDS)
+        self._client.call(client.commit_transaction, CALL_SECONDS)
         hit("after_commit")
         for record in self._open:
             self._lessons.forget(record)
@@ -222,36 +196,23 @@ class Transactions:
         self._open = []
         self._done.set()
 
-    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call, again where the broker asks for it, under the eye of the watchdog."""
-        deadline = time.monotonic() + _CALL_SECONDS
-        while True:
-            self._called_at = time.monotonic()
-            try:
-                return function(*arguments)
-            except KafkaException as error:
-                again = remedy(error.args[0]) is Remedy.REPEAT and not self._stopping
-                if not again or time.monotonic() > deadline:
-                    raise
-            finally:
-                self._called_at = None
-            self._bell.wait(0.05)
-
     def _undo(self, how: Remedy, why: str) -> None:
         """Let go of what is open, learn from it, and have the reader go back to what is committed."""
         self.figures.aborted += 1
         logger.warning("transaction given up: %s", why)
-        if how is Remedy.ABORT and self._client is not None and not self._stopping:
+        producer = self._client.producer
+        if how is Remedy.ABORT and producer is not None and not self._stopping:
             try:
-                self._call(self._client.abort_transaction, _CALL_SECONDS)
+                self._client.call(producer.abort_transaction, CALL_SECONDS)
             except KafkaException as error:
                 self._say(error.args[0])
                 how = Remedy.RENEW
         hopeless = self._learn()
         if how is not Remedy.ABORT:
-            self._throw_away()
+            self._client.throw_away()
+            self._reports.refused.clear()  # nobody waits for those any more
         self._open = []
-        if hopeless or self._client is None:
+        if hopeless or self._client.producer is None:
             self._bell.wait(self._pause_seconds)
             self._pause_seconds = min(2 * self._pause_seconds, _LONGEST_PAUSE_SECONDS)
         self._go_back()
@@ -264,32 +225,24 @@ class Transactions:
             if error.code() in _PURGED:
                 continue
             self.figures.refused += 1
-            if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and not self._careful:
-                self._careful_until = time.monotonic() + _CAREFUL_SECONDS
+            if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and not self._client.careful:
+                self._client.be_careful()
             elif not self._lessons.learn(letter, error):
                 self._say(error, f"topic {letter.topic} does not take the {letter.part} of {letter.record.source}: ")
                 self.topics.expire()
                 hopeless = True
         return hopeless
 
-    def _throw_away(self) -> None:
-        """The producer; its callbacks too, which would tell of letters that nobody waits for any more."""
-        if self._client is not None:
-            self._client.purge()
-            self._client.poll(0)
-            self._reports.refused.clear()
-        self._client = None
-
     def _go_back(self) -> None:
         """Only when the coordinator has ended every transaction of ours is it known what is committed."""
         while not self._stopping:
             try:
-                self._ready()
+                self._client.ready()
                 break
             except KafkaException as error:
                 self._say(error.args[0])
                 if remedy(error.args[0]) is Remedy.RENEW:
-                    self._throw_away()
+                    self._client.throw_away()
                 self._bell.wait(self._pause_seconds)
                 self._pause_seconds = min(2 * self._pause_seconds, _LONGEST_PAUSE_SECONDS)
         self._rewound.clear()
