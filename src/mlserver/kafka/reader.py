@@ -162,7 +162,7 @@ class Reader:
         for message in messages:
             error = message.error()
             if error is not None:
-                self._on_error(error)
+                self._on_message_error(message, error)
                 continue
             lane = self._lanes.get((message.topic() or "", message.partition() or 0))
             if lane is None:
@@ -251,6 +251,17 @@ class Reader:
         self._figures.rebalances += 1
         self._assignment.revoke(self._assignment.taken_away(partitions))
         logger.warning("lost %s: this member was thought dead", named(partitions))
+
+    def _on_message_error(self, message: Message, error: KafkaError) -> None:
+        """A partition without a place to go on from is not read; nobody but an operator knows which is right."""
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+            logger.error(
+                "%s/%s is not read: %s; kafka_auto_offset_reset is %r, so set the offset of group %s",
+                message.topic(), message.partition(), error.str(), self._settings.kafka_auto_offset_reset,
+                self._settings.kafka_group_id,
+            )  # fmt: skip
+        else:
+            self._on_error(error)
 
     def _on_error(self, error: KafkaError) -> None:
         """Say each kind of trouble once a minute: librdkafka repeats it for as long as it lasts."""
