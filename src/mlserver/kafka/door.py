@@ -24,7 +24,7 @@ from mlserver.engine.frames import (
     Word,
     error_of,
 )
-from mlserver.engine.window import split
+from mlserver.engine.rows import split
 from mlserver.errors import InferenceError, MLServerError
 from mlserver.kafka.calls import Calls
 from mlserver.kafka.failpoints import hit

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 
-from mlserver.engine.window import batch_key, merge, row_count
+from mlserver.engine.rows import batch_key, merge, row_count
 from mlserver.errors import InferenceError, MLServerError
 from mlserver.kafka.records import Record, head_of, request_of
 from mlserver.kafka.routes import Routes
