@@ -6,6 +6,7 @@ travel as their raw bytes, never pickled. Bytes that do not begin so, do not par
 ProtocolError: the socket is closed and its process replaced.
 """
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -252,7 +253,7 @@ class Frame:
         self._words.append(
             Call(
                 number, request.model, request.version, request.id, request.parameters, outputs, headers,
-                list(members), tensors, handle,
+                list(members), tensors, handle, _left(request),
             )
         )  # fmt: skip
 
@@ -300,6 +301,11 @@ class Frame:
             raise ProtocolError(f"a frame of {length} bytes is over the limit of {MAX_FRAME_BYTES}")
         parts[0] = MAGIC + length.to_bytes(4, "little") + len(head).to_bytes(4, "little")
         return parts
+
+
+def _left(request: TensorRequest) -> float | None:
+    """Seconds of the request's time: clocks differ between machines, and so do the words for them."""
+    return None if request.deadline is None else max(0.0, request.deadline - time.monotonic())
 
 
 class Assembler:
@@ -364,9 +370,11 @@ class Parsed:
         outputs = [OutputRequest(name, parameters) for name, parameters in call.outputs] if call.outputs else None
         headers = call.headers
         inputs = [self._tensor(head) for head in call.tensors]
+        deadline = None if call.timeout_seconds is None else time.monotonic() + call.timeout_seconds
         return TensorRequest(
-            call.model, call.version, inputs, call.id, call.parameters, outputs, (lambda: headers) if headers else None
-        )
+            call.model, call.version, inputs, call.id, call.parameters, outputs,
+            (lambda: headers) if headers else None, deadline,
+        )  # fmt: skip
 
     def response(self, result: Result) -> TensorResponse:
         """The response of `result`. Words with tensors must be read in the order of the frame."""
