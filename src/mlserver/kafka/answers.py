@@ -5,12 +5,14 @@ import hashlib
 from mlserver.errors import Kind, MLServerError
 from mlserver.kafka.failures import word_of
 from mlserver.kafka.records import (
+    CONTENT_TYPE,
     ECHOED,
     MODEL,
     REQUEST_ID,
     SOURCE,
     STATUS,
     VERSION,
+    Form,
     Headers,
     Record,
     echoed,
@@ -58,6 +60,8 @@ def answer_headers(record: Record, signature: Signature) -> Headers:
     headers.append((STATUS, b"ok"))
     headers.append((SOURCE, record.source.encode()))
     headers.append((REQUEST_ID, record.request_id.encode()))
+    if record.form is not Form.JSON:
+        headers.append((CONTENT_TYPE, b"application/x-protobuf"))
     if len(record.headers) > 1:
         headers += echoed(record)
     return headers + signature.added(record, record.request_id) if signature.adds else headers
@@ -71,6 +75,8 @@ def error_answer(record: Record, error: MLServerError, signature: Signature) -> 
     request_id = record.request_id or id_from_key(record.key)
     if request_id:
         headers.append((REQUEST_ID, request_id.encode()))
+    if record.form is not Form.JSON:
+        headers.append((CONTENT_TYPE, b"application/json"))
     headers += echoed(record)
     return error_bytes(str(error)), headers + signature.added(record, request_id)
 

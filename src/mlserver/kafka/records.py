@@ -5,7 +5,8 @@ repeated one wins.
 """
 
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from enum import Enum, auto
 
 from mlserver.errors import InferenceError, MLServerError
 from mlserver.kafka.failures import DeadlinePassed
@@ -19,14 +20,22 @@ Value = str | bytes | None
 Headers = list[tuple[str, Value]]
 
 MODEL, VERSION, METHOD = "mlserver-model", "mlserver-version", "mlserver-method"
-DEADLINE, REPLY_TO = "mlserver-deadline", "reply-to"
+DEADLINE, REPLY_TO, CONTENT_TYPE = "mlserver-deadline", "reply-to", "content-type"
 STATUS, SOURCE, REQUEST_ID = "mlserver-status", "mlserver-source", "mlserver-request-id"
 # Correlation ids and W3C trace context, under the names that callers use; answers carry them back.
 ECHOED = ("traceparent", "tracestate", "correlation-id", "kafka_correlationid")
-_READ = frozenset({MODEL, VERSION, METHOD, DEADLINE, REPLY_TO, *ECHOED})
+_READ = frozenset({MODEL, VERSION, METHOD, DEADLINE, REPLY_TO, CONTENT_TYPE, *ECHOED})
 _NO_ROUTES = Routes()
 # Of a time in milliseconds: those of today have 13.
 _MAX_DIGITS = 15
+
+
+class Form(Enum):
+    """How a value is written; of protobuf, whether tensors are raw contents."""
+
+    JSON = auto()
+    PROTOBUF = auto()
+    PROTOBUF_RAW = auto()
 
 
 class Record:
@@ -46,6 +55,7 @@ class Record:
         "deadline",
         "error",
         "failures",
+        "form",
         "headers",
         "key",
         "lane",
@@ -86,6 +96,7 @@ class Record:
         self.rows = 1
         self.order: Hashable | None = None
         self.deadline: float | None = None
+        self.form = Form.JSON
         self.output: str | None = None
         self.reply: str | None = None
         self.attempts = 0
@@ -123,17 +134,18 @@ class Record:
             raise InferenceError(f"header {name} is not UTF-8") from None
 
 
-def head_of(record: Record, reader: JsonReader, routes: Routes = _NO_ROUTES) -> RequestHead:
-    """The request in a record, its data not yet decoded; the record then knows its model, version and request id.
+def addressed(record: Record, routes: Routes, named: tuple[str, str] = ("", "")) -> bytes:
+    """Read whom the record is for and where its answer goes, and give its value, which is not empty.
 
-    Raises MLServerError that says what was expected.
+    `named` are model and version in the value itself, for a record whose headers name none. Raises MLServerError that
+    says what was expected.
     """
     if routes.replies and record.text(REPLY_TO):
         record.reply = routes.reply_topic(record.text(REPLY_TO) or "")
-    model = record.text(MODEL) or routes.model_of(record.topic)
+    model = record.text(MODEL) or named[0] or routes.model_of(record.topic)
     if not model:
         raise InferenceError(f"the record has no header {MODEL}, which names the model")
-    record.model, record.version = model, record.text(VERSION) or None
+    record.model, record.version = model, record.text(VERSION) or named[1] or None
     record.output = routes.output_of(model, record.version)
     method = record.text(METHOD)
     if method not in (None, "infer"):
@@ -144,8 +156,22 @@ def head_of(record: Record, reader: JsonReader, routes: Routes = _NO_ROUTES) -> 
         raise InferenceError("the record has a null value (a tombstone), expected an inference request")
     if not record.value:
         raise InferenceError("the record has an empty value, expected an inference request")
-    head = reader.head(record.value)
-    record.request_id = head.id or id_from_key(record.key) or generate_uuid()
+    return record.value
+
+
+def identified(record: Record, own: str | None) -> str:
+    """The id of a request: its own, or else the record's key, or a new one; the record has it then too."""
+    record.request_id = own or id_from_key(record.key) or generate_uuid()
+    return record.request_id
+
+
+def head_of(record: Record, reader: JsonReader, routes: Routes = _NO_ROUTES) -> RequestHead:
+    """The request in a record of JSON, its data not yet decoded; the record then knows its model, version and id.
+
+    Raises MLServerError that says what was expected.
+    """
+    head = reader.head(addressed(record, routes))
+    identified(record, head.id)
     return head
 
 
@@ -166,9 +192,13 @@ def request_of(record: Record, head: RequestHead, reader: JsonReader) -> TensorR
     request = reader.of_head(head, record.model, record.version)
     request.id = record.request_id
     request.deadline = record.deadline
-    if record.headers:
-        request.headers = lambda: _as_text(record.headers)
+    request.headers = request_headers(record)
     return request
+
+
+def request_headers(record: Record) -> Callable[[], dict[str, str]] | None:
+    """What a model may look at, made when it does; None where there is nothing."""
+    return (lambda: _as_text(record.headers)) if record.headers else None
 
 
 def id_from_key(key: bytes | None) -> str | None:

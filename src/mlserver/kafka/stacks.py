@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mlserver.engine.rows import batch_key, merge, row_count
 from mlserver.errors import InferenceError, MLServerError
+from mlserver.kafka.forms import is_protobuf, message_request
 from mlserver.kafka.records import Record, head_of, request_of
 from mlserver.kafka.routes import Routes
 from mlserver.types.tensors import TensorRequest
@@ -15,7 +16,7 @@ logger = logging.getLogger("mlserver.kafka")
 Bounds = Mapping[tuple[str, str | None], int]
 """Rows that one predict of a model may get, by name and version (None: the default); a model that is missing: 1."""
 Asked = tuple[Sequence[Record], TensorRequest]
-_Stack = list[tuple[Record, RequestHead]]
+_Stack = list[tuple[Record, RequestHead | TensorRequest]]
 
 
 class Stacker:
@@ -31,7 +32,7 @@ class Stacker:
         stacks: dict[object, _Stack] = {}
         for record in records:
             try:
-                head = head_of(record, self._reader, self.routes)
+                head = self._decoded(record)
                 key = None
                 if self._bound(record) > 1:
                     key = batch_key(record.model, record.version, head)
@@ -47,29 +48,39 @@ class Stacker:
         asked = (self._call(piece) for stack in stacks.values() for piece in _pieces(stack, self._bound(stack[0][0])))
         return [call for call in asked if call is not None]
 
+    def _decoded(self, record: Record) -> "RequestHead | TensorRequest":
+        """The request in a record: whole, or of JSON the head. Raises MLServerError."""
+        if is_protobuf(record):
+            return message_request(record, self.routes)
+        return head_of(record, self._reader, self.routes)
+
     def _bound(self, record: Record) -> int:
         """Rows of one stack for the record's model, which need not be served here."""
         return self.bounds.get((record.model, record.version), 1)
 
     def _call(self, piece: _Stack) -> Asked | None:
         """The records of a piece as one request; those whose data do not fit have their errors."""
-        first, head = piece[0]
-        if len(piece) > 1:
-            inputs = self._reader.stack([head for _, head in piece])
-            if inputs is not None:
-                request = TensorRequest(
-                    first.model, first.version, inputs, None, head.parameters, output_requests(head)
-                )
-                return [record for record, _ in piece], request
+        if len(piece) > 1 and (stack := self._stack(piece)) is not None:
+            return [record for record, _ in piece], stack
         good: list[Record] = []
         requests: list[TensorRequest] = []
         for record, head in piece:
             try:
-                requests.append(request_of(record, head, self._reader))
+                whole = head if isinstance(head, TensorRequest) else request_of(record, head, self._reader)
+                requests.append(whole)
                 good.append(record)
             except Exception as error:
                 record.error = _as_told(record, error)
         return (good, merge(requests)) if good else None
+
+    def _stack(self, piece: _Stack) -> TensorRequest | None:
+        """Many heads' data decoded in one go; None where some have to be looked at alone."""
+        heads = [head for _, head in piece if not isinstance(head, TensorRequest)]
+        inputs = self._reader.stack(heads) if len(heads) == len(piece) else None
+        if inputs is None:
+            return None
+        first = piece[0][0]
+        return TensorRequest(first.model, first.version, inputs, None, heads[0].parameters, output_requests(heads[0]))
 
 
 def _as_told(record: Record, error: Exception) -> MLServerError:
