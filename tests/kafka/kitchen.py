@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+import os
+import signal
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -140,3 +143,18 @@ class Flaky(MLModel):
             error.kind = Kind.UNAVAILABLE
             return error
         return DeadlineExceeded("it took too long") if how == "hang" else WorkerDied(self.name)
+
+
+class Deadly(MLModel):
+    """Sums; its process ends at the number 666, and never answers at 667."""
+
+    row_wise = True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        rows = NumpyCodec.decode_input(payload.inputs[0])
+        if (rows == BEAST).any():
+            os.kill(os.getpid(), signal.SIGKILL)
+        while (rows == BEAST + 1).any():
+            time.sleep(0.1)  # noqa: ASYNC251 - the point of it
+        output = NumpyCodec.encode_output("sums", rows.sum(axis=1, dtype=np.float64))
+        return InferenceResponse(model_name=self.name, outputs=[output])

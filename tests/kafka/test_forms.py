@@ -23,7 +23,7 @@ def sums(answer: Got) -> list[float]:
     """What a protobuf answer says."""
     response = responses.response_of(ModelInferResponse.FromString(answer.value or b""))
     (output,) = response.outputs
-    return np.asarray(output.data).ravel().tolist()  # type: ignore[no-any-return]
+    return np.asarray(output.data).ravel().tolist()
 
 
 @pytest.mark.parametrize("raw", [False, True])
