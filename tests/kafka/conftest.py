@@ -50,8 +50,6 @@ def letters(served: Server, topics: Topics) -> Iterator[Watch]:
         yield watch
 
 
-
-
 @pytest.fixture
 def free_port() -> int:
     """One that nobody listens on."""
