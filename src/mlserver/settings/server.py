@@ -161,6 +161,37 @@ class Settings(BaseSettings):
     kafka_config: dict[str, Any] = Field({}, description="Options of librdkafka, passed on as they are.")
     kafka_consumer_config: dict[str, Any] = Field({}, description="The same for the consumer; beats `kafka_config`.")
     kafka_producer_config: dict[str, Any] = Field({}, description="The same for the producer; beats `kafka_config`.")
+    kafka_delivery: Literal["at_least_once", "exactly_once"] = Field(
+        "at_least_once",
+        description="Answers may come twice after a crash; or answers and offsets are committed in one transaction, "
+        "and whoever reads committed records only sees each answer once.",
+    )
+    kafka_ordering: Literal["key", "partition", "none"] = Field(
+        "key",
+        description="What answers keep the order of: records of one key and partition, of one partition, or nothing. "
+        "Records without a key have no order but with `partition`.",
+    )
+    kafka_unknown_model: Literal["error", "wait", "skip"] = Field(
+        "error",
+        description="A record for a model that is not served here: error answer and dead letter; waited for; or "
+        "passed over, for servers that share a topic, each with a group of its own.",
+    )
+    kafka_retry_max_attempts: Size = Field(
+        5, description="Predictions of a record that fail for a passing reason before it gets its error."
+    )
+    kafka_retry_backoff_seconds: Annotated[float, Field(gt=0)] = Field(
+        0.2, description="Seconds before the first new attempt; each further one takes twice as long, at most 10 s."
+    )
+    kafka_reply_topics: list[str] = Field(
+        [], description="Topics that a record's header `reply-to` may name for its answer: patterns with `*` and `?`."
+    )
+    kafka_echo_headers: list[str] = Field(
+        [], description="Headers of requests that answers carry back, besides correlation ids and trace context."
+    )
+    kafka_cloudevents: bool = Field(False, description="Put CloudEvents attributes into the headers of answers.")
+    kafka_counts_for_ready: bool = Field(
+        False, description="The server is not ready while the Kafka door does not run, or its broker is away."
+    )
     kafka_max_in_flight_records: Size = Field(
         10_000, description="Records read and not yet committed: the most that are repeated after a crash."
     )
