@@ -26,12 +26,14 @@ format: .venv/.installed
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
 
-# Versions and hashes for Python 3.11 to 3.13 on any platform; no index lines, so that any index serves them.
+# Versions and hashes for Python 3.11 to 3.13 on any platform; no index lines, so that any index serves them. Of xgboost
+# the tests take the build without a GPU's libraries: both are the same module and cannot be installed together.
 lock: .venv/.installed
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header --upgrade pyproject.toml -o requirements/runtime.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-annotate --no-header --upgrade --all-extras --group dev pyproject.toml -o requirements/dev.txt
+		--no-annotate --no-header --upgrade --all-extras --group dev \
+		--no-emit-package xgboost --no-emit-package nvidia-nccl-cu12 --no-emit-package nvidia-nccl-cu13 pyproject.toml -o requirements/dev.txt
 
 bench: .venv/.installed
 	$(BIN)/python -m benchmarks
