@@ -166,11 +166,14 @@ def _codec_of(hint: Any, whole: type[Any], name: str) -> _Codec:
     """The codec that has the type hint `hint`; input codecs come first. Raises CodecNotFound."""
     if hint is whole:
         return _Codec()
-    of_input = find_input_codec_by_type_hint(hint)
-    of_request = None if of_input is not None else find_request_codec_by_type_hint(hint)
-    if of_input is None and of_request is None:
-        raise CodecNotFound(name=name, type_hint=hint)
-    return _Codec(of_input, of_request)
+    # `NDArray[np.float32]` is an array before all: without its arguments it may be known.
+    for known in filter(None, (hint, get_origin(hint))):
+        of_input, of_request = find_input_codec_by_type_hint(known), None
+        if of_input is None:
+            of_request = find_request_codec_by_type_hint(known)
+        if of_input is not None or of_request is not None:
+            return _Codec(of_input, of_request)
+    raise CodecNotFound(name=name, type_hint=hint)
 
 
 def _unwrapped(hint: Any) -> tuple[Any, bool]:

@@ -5,13 +5,12 @@ pandas is optional, and is imported only when a data frame is asked for.
 
 import sys
 from collections.abc import Iterable
-from datetime import datetime
 from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
 
-from mlserver.codecs.base import RequestCodec
+from mlserver.codecs.base import RequestCodec, find_input_codec
 from mlserver.codecs.base64 import Base64Codec
 from mlserver.codecs.datetime import DatetimeCodec
 from mlserver.codecs.json import decode_json_input_or_output, encode_to_json
@@ -238,8 +237,11 @@ def _decoded(tensor: InputOrOutput) -> Array | list[Any]:
         return decode_json_input_or_output(tensor)
     if has_decoded(tensor):
         return _one_dimension(get_decoded(tensor))
-    if content_type == DatetimeCodec.ContentType:
-        return DatetimeCodec.values(tensor.data)
+    codec = find_input_codec(content_type) if content_type else None
+    if codec is not None:
+        if isinstance(tensor, RequestInput):
+            return _one_dimension(codec.decode_input(tensor))
+        return _one_dimension(codec.decode_output(tensor))
     data = TensorData.of(tensor.data)
     if tensor.datatype != Datatype.BYTES:
         return _one_dimension(data.as_array(tensor.datatype, tensor.shape))
