@@ -11,7 +11,7 @@ SRC = Path(__file__).parents[1] / "src"
 # Room -> floor. A room is a module or a package directly below `mlserver`, or a runtime beside it.
 FLOORS = {
     "version": 0, "types": 0, "errors": 0, "settings": 0, "events": 0,
-    "model": 1, "context": 1, "logging": 1, "utils": 1, "codecs": 1,
+    "model": 1, "context": 1, "logging": 1, "metrics": 1, "utils": 1, "codecs": 1, "tabular": 1,
     "engine": 2,
     "repository": 3, "registry": 3,
     "dataplane": 4, "wire": 4,
@@ -20,11 +20,24 @@ FLOORS = {
     "cli": 7, "testing": 7, "__main__": 7,
 }  # fmt: skip
 DOORS = {"rest", "kafka"}
-RUNTIMES = {"mlserver_sklearn"}
+RUNTIMES = {"mlserver_lightgbm", "mlserver_sklearn", "mlserver_xgboost"}
 # The names that users import from the top: `mlserver/__init__.py` may name these rooms and no other.
-PUBLIC = {"model", "settings", "server", "version", "errors", "types"}
+PUBLIC = {"metrics", "model", "settings", "server", "version", "errors", "types"}
 # Rooms that know no web, RPC, Kafka or metrics package.
-INNER = {"types", "errors", "settings", "events", "model", "codecs", "engine", "registry", "dataplane", "repository"}
+INNER = {
+    "types",
+    "errors",
+    "settings",
+    "events",
+    "model",
+    "metrics",
+    "tabular",
+    "codecs",
+    "engine",
+    "registry",
+    "dataplane",
+    "repository",
+}
 OUTSIDE = {"starlette", "uvicorn", "fastapi", "grpc", "confluent_kafka", "prometheus_client"}
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from mlserver.errors import CodecError, Kind
 
+__all__ = ["CodecError", "CodecNotFound", "InputsNotFound", "OutputNotFound"]
+
 
 class CodecNotFound(CodecError):
     """No registered codec, and no default, can encode a payload, or has the type hint that was asked for."""

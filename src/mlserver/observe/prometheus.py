@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import Histogram
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -22,6 +22,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from mlserver.events import Event, HttpDone, HttpStarted, RequestDone
+from mlserver.observe.custom import CustomMetrics, OneFamilyPerName
 
 _APP = "mlserver"
 # The library's own, in seconds, which the dashboards' quantiles are made from.
@@ -33,13 +34,14 @@ class PrometheusListener:
     """Counts requests and their durations per model, and per REST route."""
 
     def __init__(self, rest_prefix: str) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = OneFamilyPerName()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         models, http = _Models(), _Http(rest_prefix)
         self.registry.register(models)
         self.registry.register(http)
+        self.registry.register(CustomMetrics())
         self._takers: dict[type[Event], Callable[[Any], None]] = {
             RequestDone: models.done,
             HttpStarted: http.started,
