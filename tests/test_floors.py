@@ -124,6 +124,15 @@ def test_the_inner_rooms_know_no_door_s_library(module: str) -> None:
     assert not {name.split(".")[0] for name in imports(ALL[module], module)} & OUTSIDE
 
 
+@pytest.mark.parametrize("module", sorted(ALL))
+def test_pandas_is_imported_only_where_it_is_needed(module: str) -> None:
+    """It is an extra, and takes longer to import than everything else together."""
+    top = ast.parse(ALL[module].read_text()).body
+    names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
+    names |= {str(node.module) for node in top if isinstance(node, ast.ImportFrom)}
+    assert "pandas" not in {name.partition(".")[0] for name in names}
+
+
 def test_the_parent_s_side_of_kafka_imports_no_kafka_client() -> None:
     seen: set[str] = set()
     waiting = ["mlserver.server"]
