@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -104,8 +105,13 @@ class _Form:
 
 def _booster(name: str, uri: str) -> xgboost.Booster:
     try:
-        model = xgboost.Booster(model_file=uri)
-    except (ValueError, TypeError) as error:
+        # Read here: by itself XGBoost takes a `.bst` for UBJSON, whatever is in it.
+        content = bytearray(Path(uri).read_bytes())
+        if not content:
+            # XGBoost would end the process.
+            raise ValueError("it is empty")
+        model = xgboost.Booster(model_file=content)
+    except (OSError, ValueError, TypeError) as error:
         raise MLServerError(f"model {name!r}: {uri} is no model of XGBoost's: {_first_line(error)}") from error
     threads = thread_count()
     if threads is not None:
