@@ -26,6 +26,12 @@ def trained(objective: str, target: Any = KINDS, rows: Any = ROWS, **parameters:
 REGRESSION = trained("regression", ROWS[:, 0])
 
 
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several would wait for each other longer than they work, on models this small."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
 def settings(path: Path) -> ModelSettings:
     return ModelSettings(name="m", implementation=LightGBMModel, parameters=ModelParameters(uri=str(path)))
 
@@ -57,7 +63,7 @@ def arrays(response: InferenceResponse) -> dict[str, Any]:
         (REGRESSION, [-1]),
         (trained("binary", KINDS > 1), [-1]),
         (trained("multiclass", num_class=3), [-1, 3]),
-        (lightgbm.LGBMClassifier(n_estimators=2, verbose=-1).fit(ROWS, KINDS).booster_, [-1, 3]),
+        (lightgbm.LGBMClassifier(n_estimators=2, verbose=-1, n_jobs=1).fit(ROWS, KINDS).booster_, [-1, 3]),
     ],
     ids=["regression", "binary", "multiclass", "classifier"],
 )

@@ -16,7 +16,13 @@ from mlserver_xgboost import XGBoostModel
 
 IRIS = load_iris(as_frame=True)
 ROWS, KINDS = IRIS.data.to_numpy(dtype="f4"), IRIS.target.to_numpy()
-SMALL: dict[str, Any] = {"n_estimators": 3, "max_depth": 2}
+SMALL: dict[str, Any] = {"n_estimators": 3, "max_depth": 2, "n_jobs": 1}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several would wait for each other longer than they work, on models this small."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 def settings(path: Path) -> ModelSettings:
@@ -45,7 +51,7 @@ def arrays(response: InferenceResponse) -> dict[str, Any]:
 
 
 def booster(objective: str, target: Any = KINDS, **parameters: Any) -> xgboost.Booster:
-    return xgboost.train({"objective": objective, **parameters}, xgboost.DMatrix(ROWS, target), 3)
+    return xgboost.train({"objective": objective, "nthread": 1, **parameters}, xgboost.DMatrix(ROWS, target), 3)
 
 
 BINARY = KINDS > 1
@@ -74,7 +80,7 @@ async def test_a_classifier_answers_as_it_did(tmp_path: Path, classifier: Any, n
 REGRESSORS = [
     xgboost.XGBRegressor(**SMALL).fit(ROWS, ROWS[:, 0]),
     xgboost.XGBRegressor(**SMALL).fit(ROWS, ROWS[:, :2]),
-    xgboost.XGBRegressor(booster="gblinear", n_estimators=3).fit(ROWS, ROWS[:, 0]),
+    xgboost.XGBRegressor(booster="gblinear", n_estimators=3, n_jobs=1).fit(ROWS, ROWS[:, 0]),
     xgboost.XGBRegressor(booster="dart", **SMALL).fit(ROWS, ROWS[:, 0]),
     xgboost.XGBRanker(**SMALL).fit(ROWS, KINDS, group=[75, 75]),
 ]
