@@ -32,9 +32,13 @@ KINDS: dict[str, tuple[st.SearchStrategy[Any], str]] = {
     "texts": (TEXT | st.none(), "object"),
     "strings": (TEXT | st.none(), "string"),
     "nullable ints": (EXACT | st.none(), "Int64"),
+    "nullable wide ints": (st.integers(-(2**63), 2**63 - 1) | st.none(), "Int64"),
+    "nullable bytes": (st.integers(0, 255) | st.none(), "UInt8"),
     "nullable flags": (st.booleans() | st.none(), "boolean"),
     "nullable floats": (st.floats(allow_nan=False) | st.none(), "Float64"),
     "categories": (st.sampled_from(["a", "b"]) | st.none(), "category"),
+    "numbered categories": (st.sampled_from([1, 2, 3]) | st.none(), "category"),
+    "zoned dates": (MOMENT.map(lambda moment: moment.replace(tzinfo=dt.UTC)) | st.none(), "datetime64[ns, UTC]"),
     "dates": (MOMENT | st.none(), "datetime64[ns]"),
     "objects": (JSON | st.none(), "object"),
 }
