@@ -223,6 +223,7 @@ def test_a_columns_own_content_type_counts_and_then_the_metadatas() -> None:
     [
         (column([1, 2, 3], [2], "INT64"), r"column 'c': expected data of shape \[2\], found 3 elements"),
         (column(["a", "b"], [3], "BYTES"), r"column 'c': expected data of shape \[3\], found 2 elements"),
+        (column([], [2**40, 0], "FP32"), r"column 'c': expected a value for each row"),
         (column(["{"], [1], "BYTES", "pd_json"), "column 'c': expected JSON text"),
         (column(["x"], [1], "BYTES", "datetime"), "column 'c': expected a date and time"),
     ],

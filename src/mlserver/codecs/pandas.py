@@ -254,7 +254,12 @@ def _one_dimension(values: Any) -> Array | list[Any]:
     """A value per row: where a tensor has more, the cells of its column are arrays."""
     if not isinstance(values, np.ndarray):
         return list(values)
-    return values.reshape(-1) if not values.ndim or values.size == len(values) else list(values)
+    if not values.ndim or values.size == len(values):
+        return values.reshape(-1)
+    if not values.size:
+        # A shape of [2**40, 0] costs a caller nothing: nothing may be made for each of its rows.
+        raise CodecError(f"expected a value for each row, found a shape of {list(values.shape)}")
+    return list(values)
 
 
 def _check_unique(names: list[str], what: str) -> None:
