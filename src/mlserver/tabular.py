@@ -115,12 +115,20 @@ class TabularModel(MLModel):
             several = PandasCodec if features.framed else _ColumnsCodec
             codec = several if len(payload.inputs) > 1 else NumpyRequestCodec
             rows = self._arranged(self.decode_request(payload, default_codec=codec), features.names)
-        shape = getattr(rows, "shape", None)
-        if shape is None or features.count is None or (len(shape) == 2 and shape[1] == features.count):
+        return self._checked(rows)
+
+    def _checked(self, rows: Any) -> Any:
+        """`rows` themselves, if they are as wide as the model wants them."""
+        features, shape = self.features, getattr(rows, "shape", None)
+        if shape is None or (features.count is None and (rows.size or not shape[0])):
             return rows
-        if features.framed and len(shape) == 2 and shape[1] > features.count:
+        if len(shape) == 2 and shape[1] == features.count:
             return rows
-        raise InferenceError(f"model {self.name!r} expects input of shape [rows, {features.count}], got {list(shape)}")
+        # What a data frame has besides is the model's to judge.
+        if features.framed and features.count is not None and len(shape) == 2 and shape[1] > features.count:
+            return rows
+        width = "..." if features.count is None else features.count
+        raise InferenceError(f"model {self.name!r} expects input of shape [rows, {width}], got {list(shape)}")
 
     def _arranged(self, rows: Any, names: list[str]) -> Any:
         """Rows whose columns are in the model's order: a data frame, or an array."""

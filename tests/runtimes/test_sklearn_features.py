@@ -40,6 +40,7 @@ PEOPLE = pd.DataFrame(
 )
 BUYS = np.array(["no", "yes", "no", "yes", "no", "yes"])
 IRIS = load_iris(as_frame=True)
+TEXTS = ["good", "bad", "good day"]
 
 
 def people() -> Any:
@@ -152,6 +153,13 @@ async def test_names_of_inputs_mean_nothing_to_a_model_without(tmp_path: Path) -
     assert (await model.predict(InferenceRequest(inputs=columns(PEOPLE, "rooms")[:1]))) is not None
 
 
+async def test_many_rows_of_nothing(tmp_path: Path) -> None:
+    """Which costs a caller nothing, and must cost the model nothing."""
+    model = await load(tmp_path, make_pipeline(TfidfVectorizer(), MultinomialNB()).fit(TEXTS, [1, 0, 1]))
+    with pytest.raises(InferenceError, match=r"got \[1099511627776, 0\]"):
+        await model.predict(request([], [2**40, 0], "BYTES"))
+
+
 class Picky(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """A step of a user's own."""
 
@@ -194,7 +202,6 @@ async def test_a_data_frame_becomes_an_output_per_column(tmp_path: Path) -> None
 
 
 ROWS, KINDS = IRIS.data.to_numpy(), IRIS.target.to_numpy()
-TEXTS = ["good", "bad", "good day"]
 SPLIT = ColumnTransformer([("a", OneHotEncoder(), [1]), ("b", "passthrough", slice(0, 1)), ("c", "drop", [2])])
 FORMS: list[tuple[Any, Any, Any]] = [
     (
