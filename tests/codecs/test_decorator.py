@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typing_extensions import TypeAliasType, TypeVar
 
 from mlserver.codecs import (
     Base64Codec,
@@ -27,6 +28,7 @@ from mlserver.settings import ModelParameters, ModelSettings
 from mlserver.types import InferenceRequest, InferenceResponse, Parameters, RequestInput
 from mlserver.types.convert import request_from_public
 
+T = TypeVar("T")
 NUMBERS = np.array([[1.0, 2.0], [3.0, 4.0]])
 DAY = dt.datetime(2024, 2, 29)
 
@@ -88,6 +90,8 @@ def test_an_argument_per_input() -> None:
         List[str],  # noqa: UP006
         list[str] | None,
         Optional[List[str]],  # noqa: UP006, UP045
+        TypeAliasType("Names", list[str] | None),
+        TypeAliasType("Several", list[T], type_params=(T,))[str],
         Annotated[list[str], "names"],
         Annotated[list[str] | None, "names"],
         Annotated[list[str], "names"] | None,

@@ -14,6 +14,8 @@ from mlserver.types import InferenceRequest, InferenceResponse, Parameters, Requ
 from mlserver.types.convert import from_public
 from mlserver_xgboost import XGBoostModel
 
+# Its later versions warn of the kinds of models that they deprecate.
+xgboost.set_config(verbosity=0)
 IRIS = load_iris(as_frame=True)
 ROWS, KINDS = IRIS.data.to_numpy(dtype="f4"), IRIS.target.to_numpy()
 SMALL: dict[str, Any] = {"n_estimators": 3, "max_depth": 2, "n_jobs": 1}

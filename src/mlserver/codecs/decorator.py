@@ -177,16 +177,26 @@ def _codec_of(hint: Any, whole: type[Any], name: str) -> _Codec:
 
 
 def _unwrapped(hint: Any) -> tuple[Any, bool]:
-    """A hint without `Annotated` and without None, and whether None was in it."""
+    """A hint without aliases, `Annotated` and None, and whether None was in it."""
     optional = False
     while True:
-        if get_origin(hint) is Annotated:
+        origin = get_origin(hint)
+        if _is_alias(hint):
+            hint = hint.__value__
+        elif _is_alias(origin):
+            hint = origin.__value__[get_args(hint)]
+        elif origin is Annotated:
             hint = get_args(hint)[0]
-        elif get_origin(hint) in (Union, UnionType) and NoneType in get_args(hint):
+        elif origin in (Union, UnionType) and NoneType in get_args(hint):
             rest = tuple(argument for argument in get_args(hint) if argument is not NoneType)
             hint, optional = Union[rest], True  # noqa: UP007 - there are as many as there are
         else:
             return hint, optional
+
+
+def _is_alias(hint: Any) -> bool:
+    """Whether `hint` is what `type X = ...` makes, as some libraries' own hints are; Python 3.11 has only a copy."""
+    return type(hint).__name__ == "TypeAliasType"
 
 
 def _decoded(codec: InputCodecLike, tensor: RequestInput) -> Any:
