@@ -18,7 +18,9 @@ logger = logging.getLogger("mlserver")
 
 WELLKNOWN_MODEL_FILENAMES = ["model.joblib", "model.pickle", "model.pkl"]
 
-# Packages that scikit-learn hands the caller's rows to: an error from within is about the rows.
+# Libraries whose estimators fit into scikit-learn's pipelines: what they refuse are the caller's rows, never their own.
+_LIBRARIES = ("sklearn", "catboost", "imblearn", "lightgbm", "xgboost")
+# Packages that those hand the rows to: an error from within is about the rows.
 _BELOW = ("numpy", "pandas", "scipy", "joblib", "threadpoolctl", "narwhals")
 
 
@@ -61,7 +63,8 @@ class SKLearnModel(TabularModel):
             return method(rows)
         except (TypeError, ValueError) as error:
             if _refused_input(error.__traceback__):
-                raise InferenceError(str(error)) from error
+                # XGBoost's errors have a stack trace of C++ below.
+                raise InferenceError(str(error).partition("\nStack trace:")[0]) from error
             raise
 
     def inputs_of_model(self) -> Iterable[MetadataTensor]:
@@ -94,11 +97,11 @@ def _unpickle(name: str, uri: str) -> Any:
 
 
 def _refused_input(traceback: TracebackType | None) -> bool:
-    """Whether scikit-learn itself raised, or what it calls below: not a model's own code."""
+    """Whether such a library itself raised, or what it calls below: not a model's own code."""
     refused = False
     while traceback is not None:
         package = str(traceback.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
         if package not in _BELOW:
-            refused = package == "sklearn"
+            refused = package in _LIBRARIES
         traceback = traceback.tb_next
     return refused

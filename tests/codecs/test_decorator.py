@@ -91,7 +91,7 @@ def test_an_argument_per_input() -> None:
         list[str] | None,
         Optional[List[str]],  # noqa: UP006, UP045
         TypeAliasType("Names", list[str] | None),
-        TypeAliasType("Several", list[T], type_params=(T,))[str],
+        TypeAliasType("Several", list[T], type_params=(T,))[str],  # type: ignore[arg-type]
         Annotated[list[str], "names"],
         Annotated[list[str] | None, "names"],
         Annotated[list[str], "names"] | None,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from lightgbm import LGBMClassifier
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.cluster import KMeans
 from sklearn.compose import ColumnTransformer
@@ -21,6 +22,7 @@ from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import SVC
+from xgboost import XGBClassifier
 
 from mlserver.codecs import NumpyCodec, PandasCodec, StringCodec
 from mlserver.engine.local import LocalRunner
@@ -158,6 +160,18 @@ async def test_many_rows_of_nothing(tmp_path: Path) -> None:
     model = await load(tmp_path, make_pipeline(TfidfVectorizer(), MultinomialNB()).fit(TEXTS, [1, 0, 1]))
     with pytest.raises(InferenceError, match=r"got \[1099511627776, 0\]"):
         await model.predict(request([], [2**40, 0], "BYTES"))
+
+
+@pytest.mark.parametrize("kind", [XGBClassifier, LGBMClassifier])
+async def test_estimators_of_other_libraries(tmp_path: Path, kind: Any) -> None:
+    options = {"n_estimators": 2, "n_jobs": 1, "verbosity": 0 if kind is XGBClassifier else -1}
+    classifier = kind(**options).fit(IRIS.data.set_axis(list("abcd"), axis=1), IRIS.target)
+    model = await load(tmp_path, classifier)
+    response = await model.predict(request(IRIS.data.to_numpy()[:9], [9, 4], "FP64", "predict", "predict_proba"))
+    assert [output.shape for output in response.outputs] == [[9], [9, 3]]
+    with pytest.raises(InferenceError, match=r"(?i)string|dtype") as caught:
+        await model.predict(request(["x"] * 4, [1, 4], "BYTES"))
+    assert "Stack trace" not in str(caught.value)
 
 
 class Picky(TransformerMixin, BaseEstimator):  # type: ignore[misc]
