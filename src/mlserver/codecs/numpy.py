@@ -6,7 +6,7 @@ import numpy as np
 
 from mlserver.codecs.base import InputCodec
 from mlserver.codecs.lists import is_list_of
-from mlserver.codecs.text import bytes_of
+from mlserver.codecs.text import utf8
 from mlserver.codecs.utils import InputOrOutput, SingleInputRequestCodec, inject_batch_dimension
 from mlserver.errors import CodecError
 from mlserver.types import Datatype, RequestInput, ResponseOutput, TensorData
@@ -100,7 +100,7 @@ def _values(array: Array, use_bytes: bool) -> list[Any]:
     if array.dtype.kind == "S":
         return [array.tobytes()]
     items: list[Any] = array.ravel().tolist()
-    return [bytes_of(item) for item in items] if use_bytes and array.dtype.kind == "U" else items
+    return utf8(items) if use_bytes and array.dtype.kind == "U" else items
 
 
 class NumpyRequestCodec(SingleInputRequestCodec):

@@ -5,7 +5,7 @@ from typing import Any
 
 from mlserver.codecs.base import InputCodec
 from mlserver.codecs.lists import is_list_of
-from mlserver.codecs.text import bytes_fields, bytes_of, text_of
+from mlserver.codecs.text import bytes_fields, text_of, utf8
 from mlserver.codecs.utils import SingleInputRequestCodec
 from mlserver.types import RequestInput, ResponseOutput, TensorData
 from mlserver.types.arrays import flat
@@ -48,10 +48,7 @@ class StringCodec(InputCodec):
 
     @classmethod
     def _fields(cls, name: str, payload: Iterable[Any], use_bytes: bool) -> dict[str, Any]:
-        items = list(payload)
-        if use_bytes:
-            items = [bytes_of(item) if isinstance(item, str) else item for item in items]
-        return bytes_fields(name, items, cls.ContentType)
+        return bytes_fields(name, utf8(payload) if use_bytes else list(payload), cls.ContentType)
 
 
 def _texts(data: Any) -> list[str | None]:

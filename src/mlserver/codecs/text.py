@@ -1,6 +1,6 @@
 """What the codecs of BYTES tensors share: lists of values, each as text."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from mlserver.codecs.base import InputCodec
@@ -88,15 +88,18 @@ def text_of(item: str | bytes) -> str:
 
 def bytes_of(item: str | bytes) -> bytes:
     """`item` as bytes. Raises CodecError for text with lone surrogates, which UTF-8 cannot encode."""
-    if isinstance(item, bytes):
-        return item
+    found: bytes = utf8([item])[0]
+    return found
+
+
+def utf8(items: Iterable[Any]) -> list[Any]:
+    """Texts as bytes, anything else as it is. Raises CodecError as `bytes_of` does."""
     try:
-        return item.encode()
+        return [item.encode() if isinstance(item, str) else item for item in items]
     except UnicodeEncodeError as error:
-        raise CodecError(f"expected text, found {item[:20]!r}: {error.reason} at {error.start}") from None
+        raise CodecError(f"expected text, found {error.object[:20]!r}: {error.reason} at {error.start}") from None
 
 
 def written(items: Iterable[Any], use_bytes: bool) -> list[Any]:
-    """Texts as UTF-8 bytes or, without `use_bytes`, as `str`; None and what is no text stay as they are."""
-    convert: Callable[[Any], Any] = bytes_of if use_bytes else text_of
-    return [convert(item) if isinstance(item, str | bytes) else item for item in items]
+    """Texts as UTF-8 bytes or, without `use_bytes`, as `str`; None stays None."""
+    return utf8(items) if use_bytes else [text_of(item) if isinstance(item, bytes) else item for item in items]
