@@ -27,7 +27,7 @@ from mlserver.types import (
     ResponseOutput,
     TensorData,
 )
-from mlserver.types.arrays import flat, shaped
+from mlserver.types.arrays import flat, objects, shaped
 from mlserver.types.base import construct
 from mlserver.types.parameters import lazy_parameters
 from mlserver.types.tensors import Array
@@ -216,18 +216,21 @@ def _frame(tensors: Iterable[InputOrOutput]) -> Any:
     """The data frame whose columns are `tensors`."""
     columns = list(tensors)
     _check_unique([tensor.name for tensor in columns], "tensor")
-    return _pandas().DataFrame({tensor.name: _series(tensor) for tensor in columns})
+    pandas = _pandas()
+    cells = {tensor.name: _cells(tensor) for tensor in columns}
+    if len({len(column) for column in cells.values()}) > 1:
+        return pandas.DataFrame({name: pandas.Series(column) for name, column in cells.items()})
+    return pandas.DataFrame(cells)
 
 
-def _series(tensor: InputOrOutput) -> Any:
+def _cells(tensor: InputOrOutput) -> Array | list[Any]:
+    """What a column is made from: an array where its dtype is settled, else a list whose dtype pandas finds."""
     try:
         values = _decoded(tensor)
     except CodecError as error:
         raise CodecError(f"column {tensor.name!r}: {error}") from None
-    pandas = _pandas()
-    if content_type_of(tensor) == JSON_CONTENT_TYPE or not len(values):
-        return pandas.Series(values, dtype=getattr(values, "dtype", object))
-    return pandas.Series(values)
+    settled = content_type_of(tensor) == JSON_CONTENT_TYPE or not len(values)
+    return objects(values) if settled and isinstance(values, list) else values
 
 
 def _decoded(tensor: InputOrOutput) -> Array | list[Any]:
@@ -259,7 +262,7 @@ def _one_dimension(values: Any) -> Array | list[Any]:
     if not values.size:
         # A shape of [2**40, 0] costs a caller nothing: nothing may be made for each of its rows.
         raise CodecError(f"expected a value for each row, found a shape of {list(values.shape)}")
-    return list(values)
+    return objects(list(values))
 
 
 def _check_unique(names: list[str], what: str) -> None:
