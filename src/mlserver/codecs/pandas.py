@@ -133,7 +133,7 @@ def _columns(frame: Any, use_bytes: bool) -> list[dict[str, Any]]:
         raise CodecError(f"expected a data frame, found {type(frame).__name__}")
     names = [str(name) for name in frame.columns]
     _check_unique(names, "column")
-    return [_column(name, frame.iloc[:, number], use_bytes) for number, name in enumerate(names)]
+    return [_column(name, series, use_bytes) for name, (_, series) in zip(names, frame.items(), strict=True)]
 
 
 def _column(name: str, series: Any, use_bytes: bool) -> dict[str, Any]:
@@ -148,16 +148,16 @@ def _column(name: str, series: Any, use_bytes: bool) -> dict[str, Any]:
 
 def _values(series: Any) -> Array | list[Any]:
     """The numbers of a column as an array, or else its values, None for missing ones."""
+    if isinstance(series.dtype, np.dtype) and series.dtype.kind in "biuf":
+        return _array(series, series.dtype)
     pandas = _pandas()
     if isinstance(series.dtype, pandas.CategoricalDtype):
-        series = pandas.Series(np.asarray(series))
+        return _values(pandas.Series(np.asarray(series)))
     if isinstance(series.dtype, pandas.SparseDtype):
-        series = series.sparse.to_dense()
+        return _values(series.sparse.to_dense())
     kind = series.dtype.kind
     if kind in "cm":
         raise CodecError(f"expected numbers, text or dates, found {series.dtype}")
-    if kind in "biuf" and isinstance(series.dtype, np.dtype):
-        return _array(series, series.dtype)
     if kind in "biuf" and (numbers := _without_missing(series, kind)) is not None:
         return numbers
     missing = series.isna().to_numpy()
