@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CODE := src tests benchmarks scripts docs examples
 
-.PHONY: demo test check format lock bench clean
+.PHONY: demo test check format lock protobuf bench clean
 
 .venv/.installed: requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -26,14 +26,19 @@ format: .venv/.installed
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
 
-# Versions and hashes for Python 3.11 to 3.13 on any platform; no index lines, so that any index serves them. Of xgboost
-# the tests take the build without a GPU's libraries: both are the same module and cannot be installed together.
+# Versions and hashes for Python 3.11 to 3.13 on any platform; no index lines, so that any index serves them. What runs has
+# the versions that the tests have run with: tritonclient, which is only among these, bounds protobuf from above.
+# Of xgboost the tests take the build without a GPU's libraries: both are one module, and cannot be installed together.
 lock: .venv/.installed
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-annotate --no-header --upgrade pyproject.toml -o requirements/runtime.txt
+		--no-annotate --no-header --upgrade --all-extras --group dev --no-emit-package xgboost \
+		--no-emit-package nvidia-nccl-cu12 --no-emit-package nvidia-nccl-cu13 pyproject.toml -o requirements/dev.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-annotate --no-header --upgrade --all-extras --group dev \
-		--no-emit-package xgboost --no-emit-package nvidia-nccl-cu12 --no-emit-package nvidia-nccl-cu13 pyproject.toml -o requirements/dev.txt
+		--no-annotate --no-header --upgrade -c requirements/dev.txt pyproject.toml -o requirements/runtime.txt
+
+# The Python modules of src/mlserver/wire/protobuf/*.proto; a test sees that they are current.
+protobuf: .venv/.installed
+	$(BIN)/python scripts/generate_protobuf.py
 
 bench: .venv/.installed
 	$(BIN)/python -m benchmarks

@@ -18,21 +18,11 @@ PAGE = Path(__file__).with_name("settings.md")
 
 # Read and checked, but without effect so far. A test sees that the code uses all others.
 WITHOUT_EFFECT: dict[type[BaseModel], set[str]] = {
-    Settings: {
-        "admin_access", "admin_token", "cache_enabled", "cache_size", "cors_settings", "default_timeout_seconds",
-        "environments_dir", "grpc_max_message_length", "grpc_port", "gzip_enabled", "max_queue_bytes",
-        "max_queue_requests", "metrics_dir", "parallel_workers", "parallel_workers_timeout", "root_path",
-        "tracing_server", "worker_heartbeat_seconds", "worker_threads",
-    },
-    CORSSettings: set(CORSSettings.model_fields),
-    ModelSettings: {
-        "cache_enabled", "idempotent", "max_concurrency", "max_workers", "parallel_workers", "predict_timeout_seconds",
-        "response_cache_bytes", "warm_workers", "warmup_request",
-    },
-    ModelParameters: {
-        "autogenerate_inference_pool_gid", "environment_path", "environment_tarball", "format", "inference_pool_gid",
-    },
-}  # fmt: skip
+    Settings: {"gzip_enabled", "metrics_dir", "tracing_server"},
+    CORSSettings: set(),
+    ModelSettings: {"warm_workers"},
+    ModelParameters: {"format"},
+}
 
 # Defaults that depend on where the server runs, or on its version.
 SPOKEN_DEFAULTS = {"environments_dir": "`./.envs`", "metrics_dir": "`./.metrics`", "server_version": "its version"}

@@ -1,7 +1,11 @@
 """What is live, and which version a request without one gets."""
 
+from collections.abc import AsyncIterator, Sequence
+
 import pytest
 
+from mlserver.engine.custom import CustomRequest, CustomResponse
+from mlserver.engine.isolate import Outcome
 from mlserver.engine.runner import ModelCard
 from mlserver.errors import ModelNotFound, ModelNotReady
 from mlserver.registry import Registry
@@ -15,9 +19,19 @@ class FakeRunner:
 
     def __init__(self, settings: ModelSettings, *, ready: bool = True) -> None:
         self.card = ModelCard(MetadataModelResponse(name=settings.name, platform=""), max_rows=1, ready=ready)
+        self.ready = ready
         self.closed = False
 
     async def infer(self, request: TensorRequest) -> TensorResponse:
+        raise AssertionError(request)
+
+    async def infer_members(self, request: TensorRequest, rows: Sequence[int]) -> list[Outcome]:
+        raise AssertionError(request)
+
+    def stream(self, requests: AsyncIterator[TensorRequest]) -> AsyncIterator[TensorResponse]:
+        raise AssertionError(requests)
+
+    async def call(self, request: CustomRequest) -> CustomResponse:
         raise AssertionError(request)
 
     async def close(self) -> None:

@@ -12,7 +12,7 @@ from mlserver import MLModel, MLServer, ModelSettings, Settings
 from mlserver.errors import ConfigurationError
 from mlserver.types import InferenceRequest, InferenceResponse, ResponseOutput
 
-HERE: dict[str, Any] = {"host": "127.0.0.1", "http_port": 0, "metrics_port": 0, "parallel_workers": 0}
+HERE: dict[str, Any] = {"host": "127.0.0.1", "http_port": 0, "grpc_port": 0, "metrics_port": 0, "parallel_workers": 0}
 
 
 class Doubler(MLModel):

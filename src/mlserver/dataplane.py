@@ -6,15 +6,24 @@ happened. It knows no web, RPC, Kafka or metrics package.
 
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from typing import Any
 
-from mlserver.engine.isolate import Outcome, infer_members
+from mlserver.engine.isolate import Outcome
 from mlserver.engine.runner import Runner
-from mlserver.errors import Kind, MLServerError, ModelNotReady
-from mlserver.events import Listener, RequestDone, tell
+from mlserver.errors import ConfigurationError, Kind, MLServerError, ModelNotFound, ModelNotReady
+from mlserver.events import Listener, ModelLoaded, RequestDone, tell
+from mlserver.extensions import extensions, model_config
 from mlserver.registry import Registry, Served
-from mlserver.settings import Settings
-from mlserver.types import MetadataModelResponse, MetadataServerResponse
+from mlserver.repository import ModelRepository
+from mlserver.settings import ModelSettings, Settings
+from mlserver.types import (
+    MetadataModelResponse,
+    MetadataServerResponse,
+    RepositoryIndexResponse,
+    RepositoryIndexResponseItem,
+    State,
+)
 from mlserver.types.tensors import TensorRequest, TensorResponse
 from mlserver.utils import generate_uuid
 
@@ -27,14 +36,26 @@ class DataPlane:
     started: bool
     """Whether every model that should be there has had its turn to load, and the server is not stopping."""
     complete: bool
-    """Whether none of them failed."""
+    """Whether the settings of all of them could be read."""
 
-    def __init__(self, settings: Settings, registry: Registry, listeners: Sequence[Listener] = ()) -> None:
+    missing: set[tuple[str, str | None]]
+    """Models, as (name, version), that should be there and failed to load."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        repository: ModelRepository | None = None,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
         self._settings = settings
         self._registry = registry
+        self._repository = repository
         self._listeners = listeners
+        self._failures: dict[tuple[str, str | None], str] = {}
         self.started = False
         self.complete = True
+        self.missing = set()
 
     async def infer(self, request: TensorRequest) -> TensorResponse:
         """Answer one request. Raises MLServerError, and nothing else."""
@@ -42,6 +63,8 @@ class DataPlane:
         begun = time.perf_counter()
         if request.id is None:
             request.id = generate_uuid()
+        if request.deadline is None and self._settings.default_timeout_seconds is not None:
+            request.deadline = time.monotonic() + self._settings.default_timeout_seconds
         try:
             response = await served.answering().infer(request)
         except MLServerError as error:
@@ -94,7 +117,7 @@ class DataPlane:
         begun = time.perf_counter()
         try:
             served = self._registry.find(request.model, request.version)
-            outcomes = await infer_members(served.answering().infer, request, rows)
+            outcomes = await served.answering().infer_members(request, rows)
         except MLServerError as error:
             return [Outcome(len(rows), None, error)]
         # Every member waited for the whole: that is the time its caller saw.
@@ -118,7 +141,7 @@ class DataPlane:
 
         With no model at all: only where none is loaded at startup.
         """
-        if not (self.started and self.complete):
+        if not (self.started and self.complete) or self.missing:
             return False
         models = list(self._registry)
         if not models:
@@ -133,7 +156,7 @@ class DataPlane:
         """The server's name, version and protocol extensions."""
         settings = self._settings
         return MetadataServerResponse(
-            name=settings.server_name, version=settings.server_version, extensions=settings.extensions
+            name=settings.server_name, version=settings.server_version, extensions=extensions(settings.extensions)
         )
 
     def model_metadata(self, name: str, version: str | None = None) -> MetadataModelResponse:
@@ -144,8 +167,130 @@ class DataPlane:
         metadata = served.runner.card.metadata
         return metadata.model_copy(update={"versions": self._registry.versions(name)})
 
+    def model_config(self, name: str, version: str | None = None) -> dict[str, Any]:
+        """Triton's ModelConfig. Raises ModelNotFound, or ModelNotReady while nothing is known of the model."""
+        served = self._registry.find(name, version)
+        if served.runner is None:
+            raise ModelNotReady(name, version)
+        card = served.runner.card
+        return model_config(card.metadata, card.max_rows)
+
+    def models(self, name: str | None = None, version: str | None = None) -> list[tuple[str, str | None]]:
+        """Names and versions of the models that should be here, or of those of one name. Raises ModelNotFound."""
+        if name is None:
+            return [(served.name, served.version) for served in self._registry]
+        found = self._registry.find(name, version)
+        if version:
+            return [(found.name, found.version)]
+        return [(served.name, served.version) for served in self._registry if served.name == name]
+
+    def custom_routes(self) -> Iterator[tuple[Runner, str, str]]:
+        """The routes that models bring themselves: who answers, method and path; first loaded first."""
+        for served in self._registry:
+            runner = served.runner
+            if runner is not None and runner.card.ready:
+                yield from ((runner, method, path) for method, path in runner.card.custom)
+
+    async def repository_index(self, ready: bool | None = None) -> RepositoryIndexResponse:
+        """Every model of the repository, and what is served besides; with `ready` only those that are ready."""
+        served = {(one.name, one.version): one for one in self._registry}
+        known = await self._scanned()
+        items = [
+            RepositoryIndexResponseItem(
+                name=name,
+                version=version,
+                state=_state(served.get((name, version))),
+                reason=self._reason(name, version),
+            )
+            for name, version in [*served, *(key for key in known if key not in served)]
+        ]
+        return RepositoryIndexResponse(
+            root=[item for item in items if not ready or item.state == State.READY],
+        )
+
+    async def load(self, name: str) -> None:
+        """Load, or load again, every version of a model that the repository has, and unload those that it has not.
+
+        A version that is served answers until its successor is ready. Raises ModelNotFound, and MLServerError that
+        says why a version could not be loaded; the others are loaded all the same.
+        """
+        found = await self._found(name)
+        failed: MLServerError | None = None
+        for settings in found:
+            try:
+                await self.load_settings(settings)
+            except MLServerError as error:
+                failed = failed or error
+        kept = {settings.version or None for settings in found}
+        for served in self._registry.of(name):
+            if served.version not in kept:
+                await self._registry.unload(name, served.version)
+        if failed is not None:
+            raise failed
+
+    async def load_settings(self, settings: ModelSettings) -> None:
+        """Load one model. Raises MLServerError, in one line that names it, and nothing else."""
+        key = (settings.name, settings.version or None)
+        begun = time.perf_counter()
+        try:
+            served = await self._registry.load(settings)
+        except Exception as error:
+            failure = _load_failure(settings, error)
+            self._failures[key] = str(failure)
+            raise failure from error
+        self._failures.pop(key, None)
+        self.missing.discard(key)
+        seconds = time.perf_counter() - begun
+        logger.info("loaded model %r in %.2f s", served.name, seconds)
+        tell(self._listeners, ModelLoaded(served.name, served.version, seconds))
+
+    async def unload(self, name: str) -> None:
+        """Unload every version of a model; returns when they have answered what was under way. Raises ModelNotFound."""
+        await self._registry.unload(name, every=True)
+        self.missing = {key for key in self.missing if key[0] != name}
+        logger.info("unloaded model %r", name)
+
+    async def _found(self, name: str) -> list[ModelSettings]:
+        if self._repository is None:
+            raise ModelNotFound(name)
+        try:
+            return await self._repository.find(name)
+        except ConfigurationError as error:
+            raise MLServerError(str(error)) from error
+
+    async def _scanned(self) -> list[tuple[str, str | None]]:
+        if self._repository is None:
+            return []
+        try:
+            scan = await self._repository.scan()
+        except ConfigurationError as error:
+            raise MLServerError(str(error)) from error
+        return [(settings.name, settings.version or None) for settings in scan.found]
+
+    def _reason(self, name: str, version: str | None) -> str:
+        return self._failures.get((name, version), "")
+
     def _tell(self, event: RequestDone) -> None:
         tell(self._listeners, event)
+
+
+def _state(served: Served | None) -> State:
+    if served is None:
+        return State.UNAVAILABLE
+    if served.runner is None:
+        return State.LOADING
+    return State.READY if served.ready else State.UNKNOWN
+
+
+def _load_failure(settings: ModelSettings, error: Exception) -> MLServerError:
+    """One line: which model, and why. What is not ours keeps its class."""
+    if isinstance(error, ConfigurationError):
+        return MLServerError(str(error))
+    text = str(error) if isinstance(error, MLServerError) else f"{type(error).__name__}: {error}"
+    named = f"model {settings.name!r}"
+    failure = MLServerError(text if text.startswith(named) else f"{named} failed to load: {text}")
+    failure.kind = error.kind if isinstance(error, MLServerError) else Kind.MODEL
+    return failure
 
 
 def _log_failure(served: Served, request_id: str | None, error: MLServerError) -> None:

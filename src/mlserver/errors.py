@@ -10,6 +10,8 @@ runtime may raise ``MLServerError("...", status_code=418)``, and then that statu
     ├── InferenceError       INVALID            a model refuses its input
     ├── CodecError           INVALID            a payload that does not fit its codec
     ├── ModelParametersMissing INVALID          settings without the parameters a runtime needs
+    ├── EnvironmentNotFound  INVALID            a Python environment without a Python that fits
+    ├── InvalidArchive       INVALID            a packed environment that is broken, or reaches out of its folder
     ├── InvalidModelURI      INVALID            a `uri` that leads nowhere
     ├── InvalidMessageHeaders INVALID           a message whose headers do not say what to do with it
     ├── InvalidBatchingMethod INVALID           a method that is not predicted in batches
@@ -75,6 +77,14 @@ class ModelParametersMissing(MLServerError):
 
     def __init__(self, model_name: str, reason: str = "") -> None:
         super().__init__(f"model {model_name!r} has no `parameters` in its settings{': ' + reason if reason else ''}")
+
+
+class EnvironmentNotFound(MLServerError):
+    """The environment that a model asks for has no Python that its worker can run on."""
+
+
+class InvalidArchive(MLServerError):
+    """A packed environment that is not whole, too large, or would be written or lead out of its folder."""
 
 
 class InvalidModelURI(MLServerError):

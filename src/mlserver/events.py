@@ -4,7 +4,7 @@ Events are facts, made after the work is done; a listener can neither change nor
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mlserver.errors import Kind
 
@@ -23,6 +23,47 @@ class RequestDone:
         self.seconds = seconds
         self.failure = failure
         self.count = count
+
+
+class BatchRun:
+    """One `predict` ended: `rows` rows of `requests` requests, whatever came of it.
+
+    `queue_seconds` is what those requests had waited in sum before it, `predict_seconds` what it took, with the way
+    to the worker and back.
+    """
+
+    __slots__ = ("model", "predict_seconds", "queue_seconds", "requests", "rows", "version")
+
+    def __init__(
+        self, model: str, version: str | None, rows: int, requests: int, queue_seconds: float, predict_seconds: float
+    ) -> None:
+        self.model = model
+        self.version = version
+        self.rows = rows
+        self.requests = requests
+        self.queue_seconds = queue_seconds
+        self.predict_seconds = predict_seconds
+
+
+class RequestsDropped:
+    """`count` requests were never predicted: their deadline had passed, or their callers had gone."""
+
+    __slots__ = ("count", "model", "version")
+
+    def __init__(self, model: str, version: str | None, count: int) -> None:
+        self.model = model
+        self.version = version
+        self.count = count
+
+
+class WorkerEnded:
+    """A worker process ended unasked. `number` is its place in the pool, `reason` one line."""
+
+    __slots__ = ("number", "reason")
+
+    def __init__(self, number: int, reason: str) -> None:
+        self.number = number
+        self.reason = reason
 
 
 class ModelLoaded:
@@ -58,7 +99,56 @@ class HttpDone:
         self.seconds = seconds
 
 
-Event = RequestDone | ModelLoaded | HttpStarted | HttpDone
+class GrpcMethod(NamedTuple):
+    """A method of a gRPC service, in the words of its metrics: `type` is `UNARY`, `SERVER_STREAMING`..."""
+
+    type: str
+    service: str
+    name: str
+
+
+class GrpcStarted:
+    """A gRPC call began."""
+
+    __slots__ = ("method",)
+
+    def __init__(self, method: GrpcMethod) -> None:
+        self.method = method
+
+
+class GrpcMessage:
+    """A message of a stream was received, or sent."""
+
+    __slots__ = ("method", "sent")
+
+    def __init__(self, method: GrpcMethod, *, sent: bool) -> None:
+        self.method = method
+        self.sent = sent
+
+
+class GrpcDone:
+    """A gRPC call ended with `code`, such as `OK`, after `seconds`; a call that was given up ended too."""
+
+    __slots__ = ("code", "method", "seconds")
+
+    def __init__(self, method: GrpcMethod, code: str, seconds: float) -> None:
+        self.method = method
+        self.code = code
+        self.seconds = seconds
+
+
+Event = (
+    RequestDone
+    | BatchRun
+    | RequestsDropped
+    | WorkerEnded
+    | ModelLoaded
+    | HttpStarted
+    | HttpDone
+    | GrpcStarted
+    | GrpcMessage
+    | GrpcDone
+)
 
 
 class Listener(Protocol):

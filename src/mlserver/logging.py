@@ -1,11 +1,17 @@
 """The server's log: one record per line on standard output, as text or as JSON."""
 
+import contextlib
 import json
 import logging
 import logging.config
+import os
 import re
+import select
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -21,6 +27,13 @@ _web = logging.getLogger("uvicorn")
 # What would start a new line, move the cursor or hide text when a terminal or a log viewer shows it: C0 but the tab,
 # DEL and C1, the Unicode line ends; and lone surrogates, which no stream can encode.
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+# What is kept for a reader that is slow: some 50,000 lines.
+_MAX_HELD_BYTES = 4 * 1024**2
+# How long whoever logs waits for a line to be out, and for how long not again after a wait that was too short.
+_WAIT_SECONDS, _NO_WAIT_SECONDS = 0.02, 5.0
+# How long the end of the process waits for the last lines.
+_FLUSH_SECONDS = 1.0
 
 
 def escaped(text: str) -> str:
@@ -60,20 +73,134 @@ class JsonFormatter(logging.Formatter):
         return json.dumps({key: value for key, value in found.items() if value or key in always})
 
 
-class StdoutHandler(logging.StreamHandler[TextIO]):
-    """Writes to what `sys.stdout` is at that moment."""
+class StdoutHandler(logging.Handler):
+    """Writes to what `sys.stdout` is at that moment, and never waits long for whoever reads it.
+
+    Lines that nobody reads are kept, up to a bound, and then dropped; their number is logged when it can be. Where
+    standard output is closed there is no log.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Format here, where the context of the record is, and hand the line to the writer."""
+        try:
+            self._write(f"{self.format(record)}\n", sys.stdout)
+        except Exception:
+            self.handleError(record)
+
+    def _write(self, line: str, stream: TextIO | None) -> None:
+        if stream is None:
+            return
+        descriptor = _descriptor(stream)
+        if descriptor is not None:
+            encoded = line.encode(stream.encoding or "utf-8", "backslashreplace")
+            _writer.put(descriptor, encoded, self._dropped)
+            return
+        # A buffer in memory, which does not wait; or a closed one, which takes nothing.
+        with contextlib.suppress(OSError, ValueError):
+            stream.write(line)
+            stream.flush()
+
+    def flush(self) -> None:
+        """Wait for what was logged to be written, a bounded time."""
+        _writer.flush()
+
+    def _dropped(self, count: int) -> bytes:
+        """The line that says how many lines are missing."""
+        text = "%d lines of this log were dropped, because nobody read standard output"
+        record = logger.makeRecord(logger.name, logging.WARNING, __file__, 0, text, (count,), None)
+        return f"{self.format(record)}\n".encode()
+
+
+class _Writer:
+    """Writes to file descriptors in a thread of its own: a pipe that nobody reads stops that one alone.
+
+    Whoever logs waits for the line to be out, so that a crash right after it does not lose it - but not for long, and
+    once it was in vain, not again for a while.
+    """
 
     def __init__(self) -> None:
-        logging.Handler.__init__(self)
+        self.reset()
 
-    @property
-    def stream(self) -> TextIO:
-        """Standard output."""
-        return sys.stdout
+    def reset(self) -> None:
+        """Begin anew: a forked process has no threads, and a lock that one of them held stays locked."""
+        self._changed = threading.Condition()
+        self._waiting = deque[tuple[int, bytes]]()
+        self._held_bytes = 0
+        self._dropped = 0
+        self._say_dropped: Callable[[int], bytes] | None = None
+        self._wait_again_at = 0.0
+        self._thread: threading.Thread | None = None
 
-    @stream.setter
-    def stream(self, value: TextIO) -> None:
-        raise AttributeError("the stream of this handler is always sys.stdout")
+    def put(self, descriptor: int, line: bytes, say_dropped: Callable[[int], bytes]) -> None:
+        """Have `line` written, or counted as dropped where too much is waiting already."""
+        with self._changed:
+            if self._held_bytes and self._held_bytes + len(line) > _MAX_HELD_BYTES:
+                self._dropped += 1
+                self._say_dropped = say_dropped
+                return
+            self._waiting.append((descriptor, line))
+            self._held_bytes += len(line)
+            self._start()
+            self._changed.notify_all()
+            if time.monotonic() >= self._wait_again_at and not self._out(_WAIT_SECONDS):
+                self._wait_again_at = time.monotonic() + _NO_WAIT_SECONDS
+
+    def flush(self) -> None:
+        """Wait until everything is written, at most `_FLUSH_SECONDS`."""
+        with self._changed:
+            self._out(_FLUSH_SECONDS)
+
+    def _out(self, timeout_seconds: float) -> bool:
+        return self._changed.wait_for(lambda: not self._held_bytes, timeout_seconds)
+
+    def _start(self) -> None:
+        if self._thread is None:
+            # A daemon: it may be in the middle of a write that never ends.
+            self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+                descriptor, line = self._waiting.popleft()
+            _write(descriptor, line)
+            with self._changed:
+                self._held_bytes -= len(line)
+                dropped, say = self._dropped, self._say_dropped
+                if dropped and say is not None and not self._waiting:
+                    self._dropped = 0
+                    note = say(dropped)
+                    self._waiting.append((descriptor, note))
+                    self._held_bytes += len(note)
+                self._changed.notify_all()
+
+
+_writer = _Writer()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_writer.reset)
+
+
+def _descriptor(stream: TextIO) -> int | None:
+    """The file descriptor that `stream` writes to; None where it is only memory, or closed."""
+    try:
+        return stream.fileno()
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _write(descriptor: int, line: bytes) -> None:
+    """Write all of `line`, however long that takes; a reader that is gone is nobody's business."""
+    rest = memoryview(line)
+    while rest:
+        try:
+            rest = rest[os.write(descriptor, rest) :]
+        except BlockingIOError:
+            ready = select.poll()
+            ready.register(descriptor, select.POLLOUT)
+            ready.poll()
+        except OSError:
+            return
 
 
 def configure_logging(settings: Settings) -> None:

@@ -7,22 +7,28 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 
+from mlserver.admin import AdminPolicy
 from mlserver.dataplane import DataPlane
-from mlserver.engine.batcher import Batcher
-from mlserver.engine.local import LocalRunner
+from mlserver.engine.pools import Pools
 from mlserver.engine.runner import Runner
 from mlserver.errors import ConfigurationError, MLServerError
-from mlserver.events import Listener, ModelLoaded, tell
+from mlserver.events import Listener
+from mlserver.grpc.server import GrpcServer
 from mlserver.kafka.supervisor import KafkaProcess
 from mlserver.observe.endpoint import metrics_app
 from mlserver.observe.prometheus import PrometheusListener
+from mlserver.observe.statistics import Statistics
 from mlserver.registry import Registry
+from mlserver.repository import build_repository
 from mlserver.rest.app import RestApp
+from mlserver.rest.backing import Backing
+from mlserver.rest.headers import InferenceHeaders
 from mlserver.rest.server import HttpServer, bind
 from mlserver.settings import ModelSettings, Settings
+from mlserver.warmup import warmup_of
+from mlserver.wire.cloudevents import CloudEvents, namespace
 
 logger = logging.getLogger("mlserver")
 
@@ -39,10 +45,13 @@ class MLServer:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._metrics = PrometheusListener(settings.metrics_rest_server_prefix)
-        self._listeners: Sequence[Listener] = (self._metrics,)
-        self._registry = Registry(_make_runner, self._models_changed)
-        self._dataplane = DataPlane(settings, self._registry, self._listeners)
+        self._statistics = Statistics()
+        self._listeners: Sequence[Listener] = (self._metrics, self._statistics)
+        self._pools = Pools(settings, self._listeners)
+        self._registry = Registry(self._make_runner, self._models_changed)
+        self._dataplane = DataPlane(settings, self._registry, build_repository(settings), self._listeners)
         self._http: list[HttpServer] = []
+        self._grpc = GrpcServer(settings, self._dataplane, self._listeners)
         self._kafka: KafkaProcess | None = None
         self._stopping: asyncio.Event | None = None
 
@@ -56,6 +65,11 @@ class MLServer:
         """The port REST listens on, also where the setting was 0. Valid once started."""
         return self._http[0].port
 
+    @property
+    def grpc_port(self) -> int:
+        """The port gRPC listens on, also where the setting was 0. Valid once started."""
+        return self._grpc.port
+
     async def start(self, models_settings: Sequence[ModelSettings] = (), *, complete: bool = True) -> None:
         """Serve until stopped. Raises ConfigurationError, with nothing left running, where it cannot start.
 
@@ -65,8 +79,10 @@ class MLServer:
         self._dataplane.complete = complete
         self._stopping = asyncio.Event()
         self._open_doors()
+        self._pools.start()
         with _stop_signals(self._on_signal):
             try:
+                await self._grpc.start()
                 await self._load(models_settings)
                 if self._kafka is not None:
                     await self._kafka.configured()
@@ -85,7 +101,7 @@ class MLServer:
     def _open_doors(self) -> None:
         """Take every port before anything is started, then let health be asked while models load."""
         settings = self._settings
-        rest = RestApp(self._dataplane, settings.max_body_bytes, self._listeners)
+        rest = RestApp(self._backing())
         apps = [(rest, settings.http_port, "http_port", settings.debug)]
         if settings.metrics_endpoint:
             app = metrics_app(self._metrics.registry, settings.metrics_endpoint)
@@ -96,6 +112,7 @@ class MLServer:
                 undo.callback(socket.socket.close, sock)
                 grace = settings.shutdown_grace_seconds
                 self._http.append(HttpServer(app, sock, access_log=access_log, grace_seconds=grace))
+            self._grpc.bind()
             undo.pop_all()
         for server in self._http:
             server.start()
@@ -103,21 +120,25 @@ class MLServer:
             self._kafka = KafkaProcess(settings, self._dataplane, self._registry)
             self._kafka.start()
 
+    def _backing(self) -> Backing:
+        """What the REST door stands on."""
+        settings = self._settings
+        headers = InferenceHeaders(CloudEvents(settings.server_name, namespace()))
+        return Backing(settings, self._dataplane, self._statistics, headers, self._listeners, AdminPolicy(settings))
+
     async def _load(self, models_settings: Sequence[ModelSettings]) -> None:
         """Load the models, one after the other; a failure ends the start unless the settings say otherwise."""
         for settings in models_settings:
-            begun = time.perf_counter()
             try:
-                served = await self._registry.load(settings)
-            except Exception as error:
+                await self._dataplane.load_settings(settings)
+            except MLServerError as error:
                 if self._settings.on_load_failure == "exit":
-                    raise _load_failure(settings, error) from error
-                logger.error("%s", _load_failure(settings, error), exc_info=_unexpected(error))
-                self._dataplane.complete = False
-            else:
-                seconds = time.perf_counter() - begun
-                logger.info("loaded model %r in %.2f s", served.name, seconds)
-                tell(self._listeners, ModelLoaded(served.name, served.version, seconds))
+                    raise ConfigurationError(str(error)) from error
+                logger.error("%s", error, exc_info=_unexpected(error.__cause__))
+                self._dataplane.missing.add((settings.name, settings.version or None))
+
+    async def _make_runner(self, settings: ModelSettings) -> Runner:
+        return await self._pools.load(settings, await asyncio.to_thread(warmup_of, settings))
 
     def _models_changed(self) -> None:
         if self._kafka is not None:
@@ -142,31 +163,20 @@ class MLServer:
         self._dataplane.started = False
         grace = self._settings.shutdown_grace_seconds
         doors = [server.stop() for server in self._http]
+        doors.append(self._grpc.stop(grace))
         if self._kafka is not None:
             doors.append(self._kafka.stop(grace))
         try:
             async with asyncio.timeout(grace):
                 await asyncio.gather(*doors)
                 await self._registry.close()
+                await self._pools.close()
         except TimeoutError:
             logger.error("could not drain within shutdown_grace_seconds = %s", grace)
 
 
-async def _make_runner(settings: ModelSettings) -> Runner:
-    runner = await LocalRunner.start(settings)
-    return Batcher(runner) if runner.card.max_rows > 1 else runner
-
-
-def _load_failure(settings: ModelSettings, error: Exception) -> ConfigurationError:
-    """One line: which model, and why. What is not ours keeps its class."""
-    if isinstance(error, ConfigurationError):
-        return error
-    text = str(error) if isinstance(error, MLServerError) else f"{type(error).__name__}: {error}"
-    named = f"model {settings.name!r}"
-    return ConfigurationError(text if text.startswith(named) else f"{named} failed to load: {text}")
-
-
-def _unexpected(error: Exception) -> Exception | None:
+def _unexpected(error: BaseException | None) -> BaseException | None:
+    """A runtime's own exception, whose traceback says more than its line."""
     return None if isinstance(error, ConfigurationError | MLServerError) else error
 
 

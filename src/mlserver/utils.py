@@ -26,7 +26,7 @@ async def get_model_uri(settings: ModelSettings, wellknown_filenames: Sequence[s
         raise InvalidModelURI(settings.name)
     if urlsplit(uri).scheme not in ("", "file"):
         return uri
-    path = to_absolute_path(settings, _without_scheme(uri))
+    path = local_path(settings, uri)
     return await asyncio.to_thread(_existing, settings.name, path, wellknown_filenames)
 
 
@@ -39,6 +39,11 @@ def to_absolute_path(model_settings: ModelSettings, uri: str) -> str:
     if source is None:
         return uri
     return os.path.normpath(os.path.join(os.path.dirname(source), uri))
+
+
+def local_path(model_settings: ModelSettings, uri: str) -> str:
+    """The path of a `file:` URI, or of a path, by the rules of `to_absolute_path`."""
+    return to_absolute_path(model_settings, _without_scheme(uri))
 
 
 def generate_uuid() -> str:

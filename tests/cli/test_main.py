@@ -31,6 +31,20 @@ def test_help_names_the_commands() -> None:
     assert re.search(r"^  start +Serve the models in FOLDER\.$", done.stdout, re.MULTILINE)
 
 
+@pytest.mark.parametrize("command", ["start", "init", "infer", "dockerfile", "build"])
+def test_help_has_an_example(command: str) -> None:
+    done = mlserver(command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(rf"^  Examples?:\n    (\w+=\w+ )?mlserver {command} ", done.stdout, re.MULTILINE)
+    assert all(len(line) <= 80 or "mlserver infer -u" in line for line in done.stdout.splitlines())
+
+
+def test_help_needs_no_library_but_click() -> None:
+    code = "import sys, mlserver.cli\nprint({'pydantic', 'aiohttp', 'numpy', 'uvloop', 'tqdm'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

@@ -15,9 +15,13 @@ from tests.seed.serving import environment
 from tests.seed.topics import settings_of
 
 README, INDEX, REST, KAFKA = (ROOT / name for name in ("README.md", "docs/index.md", "docs/rest.md", "docs/kafka.md"))
-CODECS, MODELS, RUNTIMES = (ROOT / "docs" / name for name in ("codecs.md", "custom-models.md", "runtimes.md"))
+CLI, ROUTES, WORKERS = (ROOT / "docs" / f"{name}.md" for name in ("cli", "custom-routes", "workers"))
+CODECS, MODELS, RUNTIMES = (ROOT / "docs" / f"{name}.md" for name in ("codecs", "custom-models", "runtimes"))
 # Beside these the walk-through, which has a test of its own in tests/seed, and those its tests are written on.
-WALKED = {README, INDEX, REST, KAFKA, CODECS, MODELS, RUNTIMES, ROOT / "examples" / "sklearn-kafka" / "README.md"}
+WALKED = {
+    README, INDEX, REST, KAFKA, CLI, ROUTES, WORKERS, CODECS, MODELS, RUNTIMES,
+    ROOT / "examples" / "sklearn-kafka" / "README.md",
+}  # fmt: skip
 SERVE = "mlserver start .\n"
 
 needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="the page uses curl, which is not here")
@@ -65,6 +69,23 @@ def test_models(tmp_path: Path, page: Path) -> None:
     env = environment(http_port=0, metrics_port=port)
     with Walk(tmp_path, env, {"localhost:8082": f"127.0.0.1:{port}"}) as walk:
         walk.all(blocks(page))
+
+
+def test_cli(tmp_path: Path) -> None:
+    with Walk(tmp_path, environment(http_port=0, grpc_port=0, metrics_port=0), {}) as walk:
+        walk.all(blocks(CLI))
+
+
+@needs_curl
+def test_workers(tmp_path: Path) -> None:
+    with Walk(tmp_path, environment(http_port=0, grpc_port=0, metrics_port=0), {}) as walk:
+        walk.all(blocks(WORKERS))
+
+
+@needs_curl
+def test_custom_routes(tmp_path: Path) -> None:
+    with Walk(tmp_path, environment(http_port=0, metrics_port=0), {}) as walk:
+        walk.all(blocks(ROUTES))
 
 
 def test_kafka(tmp_path: Path, kafka_topics: Callable[..., Topics]) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlserver.engine.frames import (
+    MAGIC,
     MAX_FRAME_BYTES,
     Assembler,
     Call,
@@ -83,7 +84,7 @@ def test_pieces_do_not_matter(request: TensorRequest, cuts: list[int]) -> None:
     payloads = []
     for start, stop in pairwise(sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})):
         payloads += assembler.feed(data[start:stop])
-    assert [bytes(payload) for payload in payloads] == [frame[4:] for frame in frames]
+    assert [bytes(payload) for payload in payloads] == [frame[8:] for frame in frames]
 
 
 def test_received_arrays_are_writable_aligned_and_not_each_other_s() -> None:
@@ -123,13 +124,19 @@ def test_words_without_tensors() -> None:
 @pytest.mark.parametrize("length", [0, 4, MAX_FRAME_BYTES + 1, 2**32 - 1])
 def test_a_claimed_length_is_judged_before_anything_is_allocated(length: int) -> None:
     with pytest.raises(ProtocolError, match="claims"):
-        Assembler().feed(length.to_bytes(4, "little"))
+        Assembler().feed(MAGIC + length.to_bytes(4, "little"))
+
+
+@pytest.mark.parametrize("begins", [b"MLF2\x10\0\0\0", b"\x80\x04\x95\x1a\0\0\0\0", b"HTTP/1.1"])
+def test_what_does_not_begin_as_a_frame_is_refused_at_once(begins: bytes) -> None:
+    with pytest.raises(ProtocolError, match="expected a frame"):
+        Assembler().feed(begins)
 
 
 @given(st.binary(min_size=5, max_size=200))
 def test_garbage_is_refused(garbage: bytes) -> None:
     """A worker that has been taken over can say what it likes: it is never more than a word, or an error."""
-    data = len(garbage).to_bytes(4, "little") + garbage
+    data = MAGIC + len(garbage).to_bytes(4, "little") + garbage
     try:
         words = received(data).words
     except ProtocolError:

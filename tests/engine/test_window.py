@@ -1,92 +1,92 @@
-"""Which requests may share a predict, and that merging and splitting lose nothing."""
+"""Who is predicted next, and with whom."""
 
-from itertools import pairwise
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlserver.engine.window import batch_key, has_rows, merge, row_count, rows_of, split
-from mlserver.types.tensors import OutputRequest, Tensor, TensorRequest, TensorResponse
-from tests.engine.tensors import assert_same_tensor, tensors
+from mlserver.engine.window import Job, Piece, Window
+from mlserver.types.tensors import Tensor, TensorRequest
+
+REQUEST = TensorRequest("m", None, [Tensor("x", "FP64", [1], np.zeros(1))])
 
 
-def request(**changes: Any) -> TensorRequest:
-    x = Tensor("x", "FP32", [2, 3], np.arange(6, dtype="f4").reshape(2, 3))
-    fields: dict[str, Any] = {"model": "m", "version": None, "inputs": [x], "id": "1"} | changes
-    return TensorRequest(**fields)
+def job(key: str | None, rows: Sequence[int], name: str) -> Job[str]:
+    return Job(REQUEST, rows, key, name)
 
 
-def fp32(name: str, *shape: int, **more: Any) -> Tensor:
-    return Tensor(name, "FP32", list(shape), np.zeros(shape, "f4"), **more)
+def names(pieces: list[Piece[str]]) -> list[str]:
+    return [piece.job.waiter for piece in pieces]
 
 
-def key(found: TensorRequest) -> object:
-    return batch_key(found.model, found.version, found)
+def test_the_oldest_key_is_first_and_none_starves() -> None:
+    window: Window[str] = Window()
+    for key, rows, name in [("a", 2, "a1"), ("b", 1, "b1"), ("a", 2, "a2"), ("a", 2, "a3"), ("b", 1, "b2")]:
+        window.add(job(key, (rows,), name))
+    assert len(window) == 5
+    assert [names(window.take(4)) for _ in range(4)] == [["a1", "a2"], ["b1", "b2"], ["a3"], []]
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        request(model="n"),
-        request(version="v1"),
-        request(parameters={"tenant": "A"}),
-        request(parameters={"tenant": 2**70}),
-        request(outputs=[OutputRequest("predict_proba")]),
-        request(outputs=[OutputRequest("predict", {"content_type": "np"})]),
-        request(inputs=[fp32("y", 2, 3)]),
-        request(inputs=[fp32("x", 2, 4)]),
-        request(inputs=[fp32("x", 2, 3, 1)]),
-        request(inputs=[fp32("x", 2, 3, parameters={"content_type": "np"})]),
-        request(inputs=[Tensor("x", "FP64", [2, 3], np.zeros((2, 3)))]),
-        request(inputs=[fp32("x", 2, 3), fp32("y", 2, 3)]),
-    ],
-)
-def test_what_a_model_could_tell_apart_is_never_merged(other: TensorRequest) -> None:
-    assert key(other) is not None
-    assert key(other) != key(request())
+def test_without_a_key_a_job_is_alone() -> None:
+    window: Window[str] = Window()
+    for name in "xyz":
+        window.add(job(None, (1,), name))
+    assert [names(window.take(9)) for _ in range(3)] == [["x"], ["y"], ["z"]]
 
 
-@pytest.mark.parametrize("other", [request(id="2"), request(id=None), request(inputs=[fp32("x", 9, 3)])])
-def test_ids_and_row_counts_do_not_matter(other: TensorRequest) -> None:
-    assert key(other) == key(request())
+def test_a_stack_is_cut_between_members_and_never_within_one() -> None:
+    window: Window[str] = Window()
+    stack = job("a", (2, 3, 7, 1), "stack")
+    window.add(stack)
+    cuts = []
+    while pieces := window.take(5):
+        cuts += [(piece.start, piece.stop) for piece in pieces]
+    assert cuts == [(0, 2), (2, 3), (3, 4)]
+    assert not window
 
 
-@pytest.mark.parametrize(
-    "inputs", [[], [fp32("x")], [fp32("x", 0, 3)], [fp32("x", 2), fp32("y", 3)], [fp32("x", 2), fp32("y")]]
-)
-def test_requests_without_rows_are_never_merged(inputs: list[Tensor]) -> None:
-    assert key(request(inputs=inputs)) is None
+def test_a_withdrawn_job_is_gone_at_once() -> None:
+    window: Window[str] = Window()
+    first, second = job("a", (1,), "1"), job("a", (1,), "2")
+    window.add(first)
+    window.add(second)
+    assert window.withdraw(first)
+    assert not window.withdraw(first)
+    assert len(window) == 1
+    assert names(window.take(9)) == ["2"]
+    assert not window.withdraw(second)
 
 
-@st.composite
-def stackable(draw: st.DrawFn) -> list[TensorRequest]:
-    """Requests of one key with different numbers of rows."""
-    whole = draw(tensors(rows=draw(st.integers(1, 12))))
-    rows = whole.shape[0]
-    cuts = sorted(draw(st.sets(st.integers(1, rows - 1))) if rows > 1 else [])
-    bounds = [0, *cuts, rows]
-    return [TensorRequest("m", None, [whole.rows(start, stop)]) for start, stop in pairwise(bounds)]
+JOBS = st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.lists(st.integers(1, 9), min_size=1, max_size=5)))
 
 
-@given(stackable())
-def test_splitting_is_the_inverse_of_merging(requests: list[TensorRequest]) -> None:
-    assert len({key(found) for found in requests}) == 1
-    merged = merge(requests)
-    rows = [row_count(found) for found in requests]
-    assert row_count(merged) == sum(rows)
-    response = TensorResponse("m", None, merged.inputs)
-    assert has_rows(response, sum(rows))
-    for part, found in zip(split(response, rows), requests, strict=True):
-        assert_same_tensor(part.outputs[0], found.inputs[0], source=False)
-    start = 0
-    for found, count in zip(requests, rows, strict=True):
-        assert_same_tensor(rows_of(merged, start, start + count).inputs[0], found.inputs[0], source=False)
-        start += count
+@given(JOBS, st.integers(2, 10), st.sets(st.integers(0, 20)))
+def test_everything_comes_out_once_in_order_and_within_the_bound(
+    added: list[tuple[str | None, list[int]]], max_rows: int, gone: set[int]
+) -> None:
+    window: Window[str] = Window()
+    jobs = [job(key, rows, str(number)) for number, (key, rows) in enumerate(added)]
+    for one in jobs:
+        window.add(one)
+    for number in gone & set(range(len(jobs))):
+        assert window.withdraw(jobs[number])
+    out: list[tuple[int, int]] = []
+    while pieces := window.take(max_rows):
+        assert len({piece.job.key if piece.job.key else piece.job.waiter for piece in pieces}) == 1
+        rows = sum(sum(piece.rows) for piece in pieces)
+        assert rows <= max_rows or sum(len(piece.rows) for piece in pieces) == 1
+        out += [(int(piece.job.waiter), member) for piece in pieces for member in range(piece.start, piece.stop)]
+    expected = [(n, m) for n, (_, rows) in enumerate(added) if n not in gone for m in range(len(rows))]
+    assert sorted(out) == expected
+    for key in ("a", "b"):
+        mine = [found for found in out if added[found[0]][0] == key]
+        assert mine == sorted(mine)
+    assert not window
+    assert len(window) == 0
 
 
-@pytest.mark.parametrize("shape", [[], [1], [5, 2]])
-def test_an_output_with_other_rows_cannot_be_split(shape: list[int]) -> None:
-    assert not has_rows(TensorResponse("m", None, [fp32("y", 4), fp32("x", *shape)]), 4)
+def test_the_size_of_a_job_is_that_of_its_tensors() -> None:
+    size: Callable[[Tensor], int] = lambda tensor: Job(TensorRequest("m", None, [tensor]), (1,), None, "").bytes  # noqa: E731
+    assert size(Tensor("x", "FP32", [2, 3], np.zeros((2, 3), "f4"))) == 24
+    assert size(Tensor("x", "BYTES", [3], ["abc", b"de", None])) == 5

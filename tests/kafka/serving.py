@@ -27,6 +27,7 @@ def make_folder(folder: Path, topics: Topics, models: dict[str, dict[str, Any]],
     given = {
         "host": "127.0.0.1",
         "http_port": 0,
+        "grpc_port": 0,
         "metrics_endpoint": "",
         "parallel_workers": 0,
         "debug": True,

@@ -35,7 +35,8 @@ def free_port() -> int:
 def make_folder(folder: Path, models: dict[str, dict[str, Any]], **settings: Any) -> Path:
     """What `mlserver start` serves: each model in a folder of its own, on ports that are free."""
     folder.mkdir(exist_ok=True)
-    given = {"host": "127.0.0.1", "http_port": 0, "metrics_endpoint": "", "parallel_workers": 0, **settings}
+    ports = {"http_port": 0, "grpc_port": 0, "metrics_endpoint": ""}
+    given = {"host": "127.0.0.1", "parallel_workers": 0, **ports, **settings}
     (folder / "settings.json").write_text(json.dumps(given))
     shutil.copy(Path(__file__).with_name("kitchen.py"), folder)
     for name, model in models.items():
@@ -49,7 +50,7 @@ def serve(folder: Path) -> Served:
     return Served(".", cwd=folder, env=environment())
 
 
-def _no_surprise(served: Served) -> None:
+def no_surprise(served: Served) -> None:
     """Nothing went wrong that the caller was not told of, and nothing is left over."""
     assert served.stderr == ""
     for word in ("unexpected failure", "never retrieved", "never awaited", "Task was destroyed", "Cancel"):
@@ -70,7 +71,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, metrics_port: int) -> Itera
     with serve(folder) as server:
         yield server
         server.stop()
-        _no_surprise(server)
+        no_surprise(server)
 
 
 @pytest.fixture(scope="session")
@@ -85,4 +86,4 @@ def ailing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serve(folder) as server:
         yield server
         server.stop()
-        _no_surprise(server)
+        no_surprise(server)

@@ -49,7 +49,7 @@ def test_a_request_that_outlasts_the_grace(tmp_path: Path) -> None:
         assert raw.closed()
 
 
-@pytest.mark.parametrize("setting", ["http_port", "metrics_port"])
+@pytest.mark.parametrize("setting", ["http_port", "grpc_port", "metrics_port"])
 def test_a_port_in_use(tmp_path: Path, setting: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

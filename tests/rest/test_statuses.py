@@ -80,7 +80,7 @@ def test_404_of_a_model(served: Served, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v2/models", "/v2/models/sum/infer/more", "/v2/models//infer", "*", "/%C3%A9"]
+    "path", ["/", "/v1", "/v2/model", "/v2/models/sum/infer/more", "/v2/models//infer", "*", "/%C3%A9"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 def test_404_of_a_route(served: Served, method: str, path: str) -> None:

@@ -16,10 +16,13 @@ PATIENCE_SECONDS = 60.0
 
 
 def environment(*commands: Path, **settings: object) -> dict[str, str]:
-    """The environment without settings of ours, but `settings`, as `MLSERVER_*`; folders of `commands` come first."""
+    """The environment without settings of ours, but `settings`, as `MLSERVER_*`; folders of `commands` come first.
+
+    gRPC has any free port unless they say otherwise.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("MLSERVER_")}
     inherited["PATH"] = os.pathsep.join(map(str, [*commands, Path(sys.executable).parent, inherited["PATH"]]))
-    given = {f"MLSERVER_{name.upper()}": str(value) for name, value in settings.items()}
+    given = {f"MLSERVER_{name.upper()}": str(value) for name, value in {"grpc_port": 0, **settings}.items()}
     kept = {name: value for name, value in os.environ.items() if name == "MLSERVER_KAFKA_CACHE"}
     return inherited | kept | given
 
@@ -53,6 +56,11 @@ class Served:
         self._stderr.close()
         if self._process.stdout is not None:
             self._process.stdout.close()
+
+    @property
+    def pid(self) -> int:
+        """The server's process."""
+        return self._process.pid
 
     @property
     def port(self) -> int:

@@ -233,3 +233,23 @@ def test_model_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found is not None
     assert found.parameters is not None
     assert (found.implementation_, found.parameters.uri, found._source) == ("a.B", "/x", None)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"admin_access": "token"}, 'x.json: admin_access "token" needs an admin_token'),
+        ({"admin_token": "short-secret"}, "x.json: admin_token: expected 16 or more characters"),
+    ],
+)
+def test_a_token_has_to_be_there_and_is_never_shown(given: dict[str, Any], line: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings_file(written(json.dumps(given)))
+    assert str(caught.value).startswith(line)
+    assert "short-secret" not in str(caught.value)
+
+
+def test_batches_that_are_forbidden_and_asked_for() -> None:
+    given = {"implementation": "a.B", "row_wise": False, "max_batch_size": 8, "max_batch_time": 0.1}
+    with pytest.raises(ConfigurationError, match=r"^x\.json: row_wise: false forbids"):
+        load_model_settings_file(written(json.dumps(given)))

@@ -47,6 +47,7 @@ DEFAULTS: dict[str, Any] = {
     "max_body_bytes": 64 * 1024 * 1024,
     "shutdown_grace_seconds": 25,
     "kafka_group_id": "mlserver",
+    "grpc_stream_format": "auto",
     "kafka_auto_offset_reset": "earliest",
     "kafka_config": {},
     "kafka_consumer_config": {},

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mlserver.engine.window import batch_key, merge, row_count, split
+from mlserver.engine.rows import batch_key, merge, row_count, split
 from mlserver.errors import InferenceError, ModelError
 from mlserver.types.tensors import DTYPES, Tensor, TensorResponse
 from mlserver.wire.json import JsonReader, error_bytes, member_bytes, response_bytes

@@ -2,17 +2,29 @@
 
 import click
 
+from mlserver.cli.build import build, dockerfile
+from mlserver.cli.infer import infer
+from mlserver.cli.init import init
 from mlserver.cli.start import start
 from mlserver.version import __version__
 
+_EPILOG = """\b
+Begin with:
+  mlserver init my-model
+  mlserver start my-model
 
-@click.group()
+`mlserver COMMAND --help` says more of each.
+"""
+
+
+@click.group(epilog=_EPILOG)
 @click.version_option(__version__, prog_name="mlserver", message="%(prog)s, version %(version)s")
 def root() -> None:
-    """Serve machine-learning models over REST and Kafka."""
+    """Serve machine-learning models over REST, gRPC and Kafka."""
 
 
-root.add_command(start)
+for command in (start, init, infer, dockerfile, build):
+    root.add_command(command)
 
 
 def main() -> None:

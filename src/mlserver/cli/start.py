@@ -1,6 +1,7 @@
 """`mlserver start`: serve the models of a folder until told to stop."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -9,14 +10,28 @@ import click
 
 from mlserver.errors import ConfigurationError
 
+logger = logging.getLogger("mlserver")
 
-@click.command()
+
+_EPILOG = """\b
+Examples:
+  mlserver start .
+  MLSERVER_HTTP_PORT=9000 mlserver start models
+"""
+
+
+@click.command(epilog=_EPILOG)
 @click.argument("folder", type=click.Path(exists=True, file_okay=False))
 def start(folder: str) -> None:
     """Serve the models in FOLDER.
 
     The server's settings are in FOLDER/settings.json, those of each model in a model-settings.json in FOLDER or below.
-    Both may be given, or completed, by environment variables.
+    What they leave out is taken from the environment, MLSERVER_ and the name of a setting in capitals for the server,
+    MLSERVER_MODEL_ for models, and from the file .env. Ports, unless they say otherwise: REST 8080 (http_port),
+    gRPC 8081 (grpc_port), metrics 8082 (metrics_port).
+
+    Ends with status 1 and one line where a setting cannot be used or a model cannot be loaded; with 0 when it was
+    stopped, by SIGTERM or Ctrl-C, after what is under way has been answered.
     """
     try:
         run(serve(folder))
@@ -27,12 +42,15 @@ def start(folder: str) -> None:
 
 async def serve(folder: str) -> None:
     """Read all settings and serve until stopped. Raises ConfigurationError."""
+    from mlserver.cli.neighbours import warnings
     from mlserver.cli.serve import read
     from mlserver.logging import configure_logging, held_logs
 
     with held_logs():
         found = await read(folder)
         configure_logging(found.settings)
+    for warning in warnings():
+        logger.warning("%s", warning)
 
     from mlserver.server import MLServer
 

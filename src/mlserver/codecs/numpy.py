@@ -15,7 +15,8 @@ from mlserver.types.base import construct
 from mlserver.types.parameters import lazy_parameters
 from mlserver.types.tensors import DTYPES, Array
 
-_DATATYPES = {dtype: Datatype(datatype) for datatype, dtype in DTYPES.items()}
+# BF16 is not among them: its bit patterns look like any other UINT16.
+_DATATYPES = {dtype: Datatype(datatype) for datatype, dtype in DTYPES.items() if datatype != "BF16"}
 _VARIABLE = "OSU"
 
 

@@ -1,9 +1,9 @@
 """The words spoken on a socket between the scheduler and its doors or workers.
 
-A frame is ``length u32 | header length u32 | header (msgpack) | buffers``, little-endian, `length` counting what
-follows it; every buffer starts at a multiple of 8 from the frame's payload, so that arrays lie aligned. Tensors travel
-as their raw bytes, never pickled. A frame that does not parse, or claims more than it may, is a ProtocolError: the
-socket is closed and its process replaced.
+A frame is ``"MLF1" | length u32 | header length u32 | header (msgpack) | buffers``, little-endian, `length` counting
+what follows it; every buffer starts at a multiple of 8 from the frame's payload, so that arrays lie aligned. Tensors
+travel as their raw bytes, never pickled. Bytes that do not begin so, do not parse, or claim more than they may, are a
+ProtocolError: the socket is closed and its process replaced.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,9 @@ from mlserver.types.tensors import DTYPES, OutputRequest, Tensor, TensorRequest,
 
 # A batch is bounded by kafka_max_in_flight_bytes or max_body_bytes; their sum of JSON text and array stays below.
 MAX_FRAME_BYTES = 1 << 30
+MAGIC = b"MLF1"
 _PREFIX = 4
+_START = len(MAGIC) + _PREFIX
 _ALIGNMENT = 8
 
 
@@ -35,7 +37,11 @@ class _TensorHead(msgspec.Struct, array_like=True, gc=False):
 
 
 class Call(msgspec.Struct, array_like=True, tag="call", gc=False):
-    """Predict for the members whose `rows` the tensors hold; `members` are their counts of rows, in order."""
+    """Predict for the members whose `rows` the tensors hold; `members` are their counts of rows, in order.
+
+    To a worker, `handle` names the model it has loaded; with the number of an open stream this is its next request.
+    `timeout_seconds` is how long the answer is worth anything; None for ever.
+    """
 
     number: int
     model: str
@@ -46,6 +52,8 @@ class Call(msgspec.Struct, array_like=True, tag="call", gc=False):
     headers: dict[str, str] | None
     members: list[int]
     tensors: list[_TensorHead]
+    handle: int = 0
+    timeout_seconds: float | None = None
 
 
 class Result(msgspec.Struct, array_like=True, tag="result", gc=False):
@@ -95,7 +103,108 @@ class Drain(msgspec.Struct, array_like=True, tag="drain"):
     grace_seconds: float
 
 
-Word = Call | Result | Failure | Configure | Models | Started | Drain
+class Host(msgspec.Struct, array_like=True, tag="host"):
+    """First word to a worker: the server's settings as JSON, and where it looks for modules first."""
+
+    settings: str
+    paths: list[str]
+
+
+class Load(msgspec.Struct, array_like=True, tag="load"):
+    """Load a model under a number: its settings as JSON, and the file they came from."""
+
+    handle: int
+    settings: str
+    source: str | None
+
+
+class Loaded(msgspec.Struct, array_like=True, tag="loaded"):
+    """A model is loaded: its metadata as JSON, and the rest of its card."""
+
+    handle: int
+    metadata: str
+    max_rows: int
+    ready: bool
+    plain: bool
+    custom: list[tuple[str, str]]
+
+
+class NotLoaded(msgspec.Struct, array_like=True, tag="not loaded"):
+    """A model could not be loaded, in one line. `kind` is the error's; None where its settings are wrong."""
+
+    handle: int
+    message: str
+    kind: str | None
+
+
+class Unload(msgspec.Struct, array_like=True, tag="unload"):
+    """Unload a model. The answer is the same word."""
+
+    handle: int
+
+
+class Awaits(msgspec.Struct, array_like=True, tag="awaits"):
+    """An `async def predict` of this model was seen to wait for something."""
+
+    handle: int
+
+
+class Open(msgspec.Struct, array_like=True, tag="open"):
+    """Begin a stream of a model; its requests follow as calls of this number, its responses as results."""
+
+    number: int
+    handle: int
+
+
+class Credit(msgspec.Struct, array_like=True, tag="credit"):
+    """The other side may send so many more messages of a stream: neither ever has more than those unread."""
+
+    number: int
+    messages: int
+
+
+class Done(msgspec.Struct, array_like=True, tag="done"):
+    """Nothing more comes from this side of a stream."""
+
+    number: int
+
+
+class Cancel(msgspec.Struct, array_like=True, tag="cancel"):
+    """Nobody waits for a call, or a stream, any more. It is answered all the same, with whatever it has come to."""
+
+    number: int
+
+
+class CustomCall(msgspec.Struct, array_like=True, tag="custom call", gc=False):
+    """A request to one of a model's own routes; the answer is a `CustomAnswer`, or a failure, of this number."""
+
+    number: int
+    handle: int
+    method: str
+    path: str
+    query: bytes
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+    client: tuple[str, int] | None
+
+
+class CustomAnswer(msgspec.Struct, array_like=True, tag="custom answer", gc=False):
+    """What a model's own route answers."""
+
+    number: int
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class Beat(msgspec.Struct, array_like=True, tag="beat"):
+    """Are you there? The answer is the same word."""
+
+
+Word = (
+    Call | Result | Failure | Configure | Models | Started | Drain | Host | Load | Loaded | NotLoaded | Unload
+    | Awaits | Open | Credit | Done | Cancel | CustomCall | CustomAnswer | Beat
+)  # fmt: skip
 _DECODER = msgspec.msgpack.Decoder(list[Word])
 _ENCODER = msgspec.msgpack.Encoder()
 Buffer = bytes | memoryview
@@ -114,7 +223,7 @@ class Frame:
         """A word without tensors."""
         self._words.append(word)
 
-    def call(self, number: int, request: TensorRequest, members: Sequence[int]) -> None:
+    def call(self, number: int, request: TensorRequest, members: Sequence[int], handle: int = 0) -> None:
         """A request for `members` neighbours."""
         outputs = [(output.name, output.parameters) for output in request.outputs] if request.outputs else None
         headers = dict(request.headers()) if request.headers else None
@@ -122,7 +231,7 @@ class Frame:
         self._words.append(
             Call(
                 number, request.model, request.version, request.id, request.parameters, outputs, headers,
-                list(members), tensors,
+                list(members), tensors, handle,
             )
         )  # fmt: skip
 
@@ -162,10 +271,10 @@ class Frame:
             parts.append(buffer)
             if padding := -len(buffer) % _ALIGNMENT:
                 parts.append(b"\0" * padding)
-        length = _PREFIX + sum(len(part) for part in parts[1:])
+        length = _PREFIX + sum(map(len, parts)) - len(parts[0])
         if length > MAX_FRAME_BYTES:
             raise ProtocolError(f"a frame of {length} bytes is over the limit of {MAX_FRAME_BYTES}")
-        parts[0] = length.to_bytes(4, "little") + len(head).to_bytes(4, "little")
+        parts[0] = MAGIC + length.to_bytes(4, "little") + len(head).to_bytes(4, "little")
         return parts
 
 
@@ -184,10 +293,10 @@ class Assembler:
         view = memoryview(piece)
         while view:
             if self._payload is None:
-                taken = _PREFIX - len(self._prefix)
+                taken = _START - len(self._prefix)
                 self._prefix += view[:taken]
                 view = view[taken:]
-                if len(self._prefix) < _PREFIX:
+                if len(self._prefix) < _START:
                     break
                 self._payload = bytearray(checked_length(self._prefix, self._limit))
                 self._filled = 0
@@ -203,8 +312,10 @@ class Assembler:
 
 
 def checked_length(prefix: Buffer | bytearray, limit: int = MAX_FRAME_BYTES) -> int:
-    """The length that a frame's first four bytes claim, if it is one that a frame may have."""
-    length = int.from_bytes(prefix, "little")
+    """The length that a frame's first bytes claim, if it is one that a frame may have."""
+    if prefix[: len(MAGIC)] != MAGIC:
+        raise ProtocolError(f"expected a frame, got {bytes(prefix)!r}")
+    length = int.from_bytes(prefix[len(MAGIC) :], "little")
     if not _PREFIX < length <= limit:
         raise ProtocolError(f"a frame claims {length} bytes; the limit is {limit}")
     return length

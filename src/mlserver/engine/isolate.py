@@ -6,7 +6,7 @@ k bad ones among n that costs about k log n more calls, and each call starts fro
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from mlserver.engine.window import has_rows, rows_of
+from mlserver.engine.rows import has_rows, rows_of
 from mlserver.errors import Kind, MLServerError
 from mlserver.types.tensors import Tensor, TensorRequest, TensorResponse
 

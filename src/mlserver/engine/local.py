@@ -1,104 +1,112 @@
-"""A Runner around a model in this process (`parallel_workers: 0`)."""
+"""Models in this process: `parallel_workers: 0`."""
 
 import asyncio
-import inspect
-from collections.abc import AsyncIterator
-from typing import Any
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 
-from mlserver.context import model_context
-from mlserver.engine.batcher import max_rows_of
-from mlserver.engine.runner import ModelCard
-from mlserver.errors import ConfigurationError, MLServerError, ModelError
-from mlserver.model import MLModel
-from mlserver.settings import ModelSettings
-from mlserver.types import InferenceRequest
-from mlserver.types.convert import from_public, to_public
+from mlserver.engine.custom import CustomRequest, CustomResponse
+from mlserver.engine.flights import Desk, Flight
+from mlserver.engine.hosted import HostedModel
+from mlserver.engine.isolate import Outcome, infer_members
+from mlserver.engine.pooled import PooledRunner
+from mlserver.engine.queue import Limits, ModelQueue
+from mlserver.engine.scheduler import Scheduler
+from mlserver.errors import ModelError
+from mlserver.events import Listener
+from mlserver.settings import ModelSettings, Settings
 from mlserver.types.tensors import TensorRequest, TensorResponse
 
 
-class LocalRunner:
-    """Runs `predict` on the event loop: an `async def` runs concurrently, a plain `def` blocks the loop meanwhile."""
+class LocalPool:
+    """Loads models into this process and runs them on its event loop: what blocks in a model blocks everything."""
 
-    def __init__(self, model: MLModel, card: ModelCard) -> None:
-        self._model = model
-        self._card = card
-        self._under_way = 0
-        self._idle: asyncio.Event | None = None
+    def __init__(self, settings: Settings, listeners: Sequence[Listener] = ()) -> None:
+        self._settings = settings
+        self.scheduler = Scheduler(listeners)
+        self._worker = _LocalWorker(self.scheduler)
+        self.scheduler.join(self._worker)
+        self._handles = 0
 
-    @classmethod
-    async def start(cls, settings: ModelSettings) -> "LocalRunner":
-        """Import the runtime, make the model and load it. Raises what the runtime raises."""
-        runtime = settings.implementation
-        if not (isinstance(runtime, type) and issubclass(runtime, MLModel)):
-            named = f"model {settings.name!r}: implementation {settings.implementation_!r}"
-            raise ConfigurationError(f"{named} is no subclass of mlserver.MLModel")
-        model = runtime(settings)
-        with model_context(settings):
-            model.ready = await model.load()
-            max_rows = max_rows_of(settings, row_wise=model.is_row_wise)
-            card = ModelCard(await model.metadata(), max_rows=max_rows, ready=model.ready)
-        return cls(model, card)
+    async def load(self, model: ModelSettings, warmup: TensorRequest | None = None) -> PooledRunner:
+        """Load a model and send it its warm-up request. Raises what the runtime raises."""
+        hosted = await HostedModel.load(model)
+        if warmup is not None:
+            await hosted.infer(warmup)
+        self._handles += 1
+        settings = self._settings
+        limits = Limits(model, requests=settings.max_queue_requests, bytes=settings.max_queue_bytes)
+        queue = ModelQueue(self._handles, model, hosted.card, limits)
+        self._worker.add(queue, hosted)
+        return PooledRunner(self, queue)
 
-    @property
-    def card(self) -> ModelCard:
-        """What is known of the model."""
-        return self._card
+    async def stream(self, queue: ModelQueue, requests: AsyncIterator[TensorRequest]) -> AsyncGenerator[TensorResponse]:
+        """Run `predict_stream` here."""
+        with self.scheduler.streaming(queue):
+            async with contextlib.aclosing(self._worker.models[queue].stream(requests)) as responses:
+                async for response in responses:
+                    yield response
 
-    async def infer(self, request: TensorRequest) -> TensorResponse:
-        """Predict in this process."""
-        model = self._model
-        self._under_way += 1
-        try:
-            with model_context(model.settings):
-                answer: Any = model.predict(to_public(request))
-                if inspect.isawaitable(answer):
-                    answer = await answer
-            return from_public(answer, model=model.name, version=model.version)
-        except MLServerError:
-            raise
-        except (Exception, SystemExit) as error:
-            # A runtime that calls sys.exit must not take the server along.
-            raise ModelError.of(error) from error
-        finally:
-            self._ended()
+    async def call(self, queue: ModelQueue, request: CustomRequest) -> CustomResponse:
+        """Answer one of the model's own routes here."""
+        with self.scheduler.streaming(queue):
+            return await self._worker.models[queue].call(request)
 
-    async def stream(self, requests: AsyncIterator[TensorRequest]) -> AsyncIterator[TensorResponse]:
-        """Run `predict_stream` in this process."""
-        model = self._model
-        self._under_way += 1
-        answers: Any = None
-        try:
-            answers = model.predict_stream(_public(requests))
-            while True:
-                # The model's own context, set for each step: between two of them other code runs here.
-                with model_context(model.settings):
-                    answer = await anext(answers, None)
-                if answer is None:
-                    return
-                yield from_public(answer, model=model.name, version=model.version)
-        except MLServerError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise ModelError.of(error) from error
-        finally:
-            if answers is not None:
-                await answers.aclose()
-            self._ended()
-
-    def _ended(self) -> None:
-        self._under_way -= 1
-        if self._idle is not None and not self._under_way:
-            self._idle.set()
+    async def unload(self, queue: ModelQueue) -> None:
+        """Unload the model."""
+        hosted = self._worker.models.pop(queue, None)
+        if hosted is not None:
+            await hosted.unload()
 
     async def close(self) -> None:
-        """Wait for the calls under way, then unload the model."""
-        self._idle = asyncio.Event()
-        if self._under_way:
-            await self._idle.wait()
-        with model_context(self._model.settings):
-            await self._model.unload()
+        """Nothing outlives the models."""
 
 
-async def _public(requests: AsyncIterator[TensorRequest]) -> AsyncIterator[InferenceRequest]:
-    async for request in requests:
-        yield to_public(request)
+class _LocalWorker:
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.desk = Desk()
+        self.models: dict[ModelQueue, HostedModel] = {}
+        self._scheduler = scheduler
+        self._tasks: dict[Flight, asyncio.Task[None]] = {}
+
+    @property
+    def flights(self) -> Iterable[Flight]:
+        return self._tasks.keys()
+
+    def add(self, queue: ModelQueue, hosted: HostedModel) -> None:
+        hosted.on_wait = lambda: self._scheduler.awaiting(queue)
+        self.models[queue] = hosted
+
+    def serves(self, queue: ModelQueue) -> bool:
+        return queue in self.models
+
+    def start(self, flight: Flight) -> None:
+        task = self._tasks[flight] = asyncio.create_task(self._run(flight, self.models[flight.queue]))
+        task.add_done_callback(lambda _: self._never_begun(flight))
+
+    def cancel(self, flight: Flight) -> None:
+        self._tasks[flight].cancel()
+
+    def overdue(self, flight: Flight) -> None:
+        """Only what awaits can be stopped here."""
+        self._tasks[flight].cancel()
+
+    async def _run(self, flight: Flight, hosted: HostedModel) -> None:
+        outcomes: Sequence[Outcome]
+        try:
+            outcomes = await infer_members(hosted.infer, flight.request, flight.rows)
+        except asyncio.CancelledError:
+            outcomes = [_cancelled(flight)]
+        except Exception as error:
+            # Nobody may be left waiting, whatever happens here.
+            outcomes = [Outcome(flight.members, None, ModelError.of(error))]
+        del self._tasks[flight]
+        self._scheduler.finish(flight, outcomes)
+
+    def _never_begun(self, flight: Flight) -> None:
+        """A task that is cancelled before its first step runs nothing of `_run`, and would keep its place for ever."""
+        if self._tasks.pop(flight, None) is not None:
+            self._scheduler.finish(flight, [_cancelled(flight)])
+
+
+def _cancelled(flight: Flight) -> Outcome:
+    return Outcome(flight.members, None, ModelError("cancelled: nobody waits for it"))

@@ -1,170 +1,148 @@
-"""Pure decisions about rows that are predicted together: which requests may be, merging them, splitting the answer.
+"""Who is predicted next, and with whom: requests that wait for one model, in the order in which they came.
 
-Nothing here waits, calls a model or knows who asked.
+Pure: nothing here waits, calls a model or reads a clock.
 """
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Hashable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-import msgspec
 import numpy as np
 
-from mlserver.types.tensors import Array, Tensor, TensorRequest, TensorResponse
+from mlserver.engine.isolate import Outcome
+from mlserver.types.tensors import Elements, TensorRequest
 
-T = TypeVar("T")
-
-_pack = msgspec.msgpack.encode
-
-
-class _Input(Protocol):
-    name: str
-    datatype: str
-    shape: list[int]
-    parameters: dict[str, Any] | None
+W = TypeVar("W")
 
 
-class _Output(Protocol):
-    name: str
-    parameters: dict[str, Any] | None
+class Job(Generic[W]):
+    """A request, or a stack of several members' rows, with whatever its owner waits on.
 
-
-class Described(Protocol):
-    """What a request says of itself; its tensors' data need not be decoded yet."""
-
-    @property
-    def inputs(self) -> Sequence[_Input]: ...
-
-    @property
-    def outputs(self) -> Sequence[_Output] | None: ...
-
-    @property
-    def parameters(self) -> dict[str, Any] | None: ...
-
-
-def batch_key(model: str, version: str | None, request: Described) -> Hashable | None:
-    """Requests with equal keys may share one `predict` of a row-wise model; None means never.
-
-    The key is (model, version, input names, dtypes, row shapes, requested outputs, parameters): whatever a model could
-    tell apart. A request without a leading dimension, or whose inputs disagree in it, has no rows.
+    `rows` are the members' counts of rows, which the leading dimension of the inputs holds in this order; `taken`
+    members of them have left the window. Jobs of equal `key` may be predicted together; None means alone. `since` is
+    when it came, in seconds of whatever clock its owner reads.
     """
-    rows = row_count(request)
-    if rows < 1:
-        return None
-    inputs = []
-    for tensor in request.inputs:
-        if not tensor.shape or tensor.shape[0] != rows:
-            return None
-        inputs.append((tensor.name, tensor.datatype, tuple(tensor.shape[1:]), _packed(tensor.parameters)))
-    return (model, version, tuple(inputs), _outputs(request.outputs), _packed(request.parameters))
 
+    __slots__ = ("bytes", "key", "outcomes", "request", "retried", "rows", "since", "taken", "unanswered", "waiter")
 
-def _outputs(outputs: Sequence[_Output] | None) -> Hashable:
-    return tuple((output.name, _packed(output.parameters)) for output in outputs) if outputs else None
-
-
-def _packed(parameters: dict[str, Any] | None) -> bytes | str | None:
-    if not parameters:
-        return None
-    try:
-        return _pack(parameters)
-    except (OverflowError, TypeError):
-        return repr(parameters)  # integers above 64 bits, which JSON has and msgpack has not
-
-
-def row_count(request: Described) -> int:
-    """The leading dimension of the first input; 0 where there is none."""
-    return request.inputs[0].shape[0] if request.inputs and request.inputs[0].shape else 0
-
-
-def merge(requests: Sequence[TensorRequest]) -> TensorRequest:
-    """One request with the rows of all, in order. They must have equal batch keys; ids and headers stay behind."""
-    first = requests[0]
-    if len(requests) == 1:
-        return first
-    inputs = [_merged([request.inputs[i] for request in requests]) for i in range(len(first.inputs))]
-    return TensorRequest(first.model, first.version, inputs, None, first.parameters, first.outputs)
-
-
-def _merged(tensors: Sequence[Tensor]) -> Tensor:
-    first = tensors[0]
-    shape = [sum(tensor.shape[0] for tensor in tensors), *first.shape[1:]]
-    data: Array | list[Any]
-    if isinstance(first.data, np.ndarray):
-        data = np.concatenate([tensor.data for tensor in tensors])
-    else:
-        data = [item for tensor in tensors for item in tensor.data]
-    return Tensor(first.name, first.datatype, shape, data, first.parameters)
-
-
-def rows_of(request: TensorRequest, start: int, stop: int) -> TensorRequest:
-    """The rows `start:stop` of a request, as a request of its own around views of the same data."""
-    inputs = [tensor.rows(start, stop) for tensor in request.inputs]
-    return TensorRequest(
-        request.model, request.version, inputs, request.id, request.parameters, request.outputs, request.headers
-    )
-
-
-def has_rows(response: TensorResponse, rows: int) -> bool:
-    """Whether every output has one row per input row, so that the response can be split."""
-    return all(tensor.shape and tensor.shape[0] == rows for tensor in response.outputs)
-
-
-def split(response: TensorResponse, rows: Sequence[int]) -> list[TensorResponse]:
-    """The inverse of `merge`: one response for each count of rows, around views of the same arrays."""
-    parts = []
-    start = 0
-    for count in rows:
-        outputs = [tensor.rows(start, start + count) for tensor in response.outputs]
-        parts.append(
-            TensorResponse(response.model, response.version, outputs, None, response.parameters, response.headers)
-        )
-        start += count
-    return parts
-
-
-class Member(Generic[T]):
-    """A request in a window, with whatever its owner waits on."""
-
-    __slots__ = ("request", "rows", "waiter")
-
-    def __init__(self, request: TensorRequest, waiter: T) -> None:
+    def __init__(
+        self, request: TensorRequest, rows: Sequence[int], key: Hashable | None, waiter: W, since: float = 0.0
+    ) -> None:
         self.request = request
-        self.rows = row_count(request)
+        self.rows = rows
+        self.key = key
         self.waiter = waiter
+        self.taken = 0
+        size = 0
+        for tensor in request.inputs:
+            data = tensor.data
+            size += data.nbytes if isinstance(data, np.ndarray) else _text_bytes(data)
+        self.bytes = size
+        self.retried = False
+        self.since = since
+        self.outcomes: list[tuple[int, Outcome]] | None = None
+        """What became of some members, each outcome with the number of its first; None while there is none."""
+        self.unanswered = len(rows)
+
+    def fitting(self, max_rows: int) -> int:
+        """How many of the members that are left fit into `max_rows` rows."""
+        if len(self.rows) == 1:
+            return int(self.rows[0] <= max_rows)
+        count = rows = 0
+        for member in self.rows[self.taken :]:
+            rows += member
+            if rows > max_rows:
+                break
+            count += 1
+        return count
+
+    def __repr__(self) -> str:
+        return f"Job({self.request!r}, {len(self.rows)} members, {self.taken} taken)"
 
 
-class Window(Generic[T]):
-    """Requests that wait for a free worker, in the order in which they came, by batch key.
+class Piece(Generic[W]):
+    """The members `start:stop` of a job, on their way through one predict."""
 
-    `take` gives the group whose first member has waited longest; what a bound leaves of it goes to the back, so that
-    no key starves another.
+    __slots__ = ("job", "start", "stop")
+
+    def __init__(self, job: Job[W], start: int, stop: int) -> None:
+        self.job = job
+        self.start = start
+        self.stop = stop
+
+    @property
+    def rows(self) -> Sequence[int]:
+        """Each member's count of rows."""
+        return self.job.rows[self.start : self.stop]
+
+    def __repr__(self) -> str:
+        return f"Piece({self.job!r}, {self.start}:{self.stop})"
+
+
+class Window(Generic[W]):
+    """Jobs that wait for a free worker.
+
+    `take` gives the group whose first job has waited longest; what a bound leaves of it goes to the back, so that no
+    key starves another. Adding, taking and withdrawing cost the same however many wait.
     """
 
     def __init__(self) -> None:
-        self._groups: dict[Hashable, deque[Member[T]]] = {}
+        self._groups: OrderedDict[Hashable, OrderedDict[Job[W], None]] = OrderedDict()
 
-    def add(self, key: Hashable, member: Member[T]) -> None:
-        """Let `member` wait with those of its key."""
+    def add(self, job: Job[W]) -> None:
+        """Let `job` wait with those of its key."""
+        key = job if job.key is None else job.key
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = deque()
-        group.append(member)
+            group = self._groups[key] = OrderedDict()
+        group[job] = None
 
-    def take(self, max_rows: int) -> list[Member[T]]:
-        """The members to predict next: at most `max_rows` rows, or one member that has more; none if none wait."""
+    def withdraw(self, job: Job[W]) -> bool:
+        """Take `job` out, whose owner has gone; False where all of it has been taken."""
+        key = job if job.key is None else job.key
+        group = self._groups.get(key)
+        if group is None or job not in group:
+            return False
+        del group[job]
+        if not group:
+            del self._groups[key]
+        return True
+
+    def take(self, max_rows: int) -> list[Piece[W]]:
+        """What to predict next: at most `max_rows` rows, or one member that has more; nothing if none wait."""
         if not self._groups:
             return []
-        key = next(iter(self._groups))
-        group = self._groups.pop(key)
-        taken = [group.popleft()]
-        rows = taken[0].rows
-        while group and rows + group[0].rows <= max_rows:
-            taken.append(group.popleft())
-            rows += taken[-1].rows
+        key, group = self._groups.popitem(last=False)
+        pieces: list[Piece[W]] = []
+        room = max_rows
+        while group:
+            job = next(iter(group))
+            start = job.taken
+            count = job.fitting(room) or (0 if pieces else 1)
+            if not count:
+                break
+            job.taken += count
+            pieces.append(Piece(job, start, job.taken))
+            room -= job.rows[start] if count == 1 else sum(job.rows[start : job.taken])
+            if job.taken < len(job.rows):
+                break
+            del group[job]
         if group:
             self._groups[key] = group
-        return taken
+        return pieces
+
+    def clear(self) -> list[Job[W]]:
+        """Everything that waits, taken out."""
+        jobs = [job for group in self._groups.values() for job in group]
+        self._groups.clear()
+        return jobs
+
+    def __bool__(self) -> bool:
+        return bool(self._groups)
 
     def __len__(self) -> int:
         return sum(map(len, self._groups.values()))
+
+
+def _text_bytes(data: Elements) -> int:
+    return sum(len(item) for item in data if isinstance(item, str | bytes))

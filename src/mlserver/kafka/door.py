@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from mlserver.engine.frames import Failure, Frame, Models, Parsed, ProtocolError, Result, Word, error_of
-from mlserver.engine.window import batch_key, merge, row_count, split
+from mlserver.engine.rows import batch_key, merge, row_count, split
 from mlserver.errors import InferenceError, Kind, MLServerError
 from mlserver.kafka.link import Link
 from mlserver.kafka.reader import Batch

@@ -21,8 +21,21 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from mlserver.events import Event, HttpDone, HttpStarted, RequestDone
+from mlserver.events import (
+    BatchRun,
+    Event,
+    GrpcDone,
+    GrpcMessage,
+    GrpcStarted,
+    HttpDone,
+    HttpStarted,
+    RequestDone,
+    RequestsDropped,
+    WorkerEnded,
+)
 from mlserver.observe.custom import CustomMetrics, OneFamilyPerName
+from mlserver.observe.engine_metrics import EngineMetrics
+from mlserver.observe.grpc_metrics import GrpcCollector
 
 _APP = "mlserver"
 # The library's own, in seconds, which the dashboards' quantiles are made from.
@@ -31,21 +44,26 @@ _BOUND_NAMES = [*map(str, _BOUNDS[:-1]), "+Inf"]
 
 
 class PrometheusListener:
-    """Counts requests and their durations per model, and per REST route."""
+    """Counts requests and their durations per model, per REST route and per gRPC method."""
 
     def __init__(self, rest_prefix: str) -> None:
         self.registry = OneFamilyPerName()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        models, http = _Models(), _Http(rest_prefix)
-        self.registry.register(models)
-        self.registry.register(http)
-        self.registry.register(CustomMetrics())
+        models, engine, http, grpc = _Models(), EngineMetrics(), _Http(rest_prefix), GrpcCollector()
+        for collector in (models, engine, http, grpc, CustomMetrics()):
+            self.registry.register(collector)
         self._takers: dict[type[Event], Callable[[Any], None]] = {
             RequestDone: models.done,
+            BatchRun: engine.ran,
+            RequestsDropped: engine.dropped,
+            WorkerEnded: engine.ended,
             HttpStarted: http.started,
             HttpDone: http.done,
+            GrpcStarted: grpc.started,
+            GrpcMessage: grpc.message,
+            GrpcDone: grpc.done,
         }
 
     def __call__(self, event: Event, /) -> None:

@@ -69,8 +69,8 @@ def scan_folder(root: Path) -> Scan:
 def settings_files(root: Path) -> Iterator[Path]:
     """Every `model-settings.json` below `root`, those of each folder once.
 
-    Hidden folders are not entered. Links to folders are followed only where they lead to a folder within `root`, and
-    after all others, so that a folder is known by its own name.
+    Hidden folders are not entered. Links are followed only where they lead to a place within `root`, and those to
+    folders after all others, so that a folder is known by its own name.
     """
     inside = root.resolve()
     seen: set[Path] = set()
@@ -87,9 +87,14 @@ def settings_files(root: Path) -> Iterator[Path]:
         below = subfolders(folder)
         folders += [child for child in below if not child.is_symlink()]
         links += [child for child in below if child.is_symlink()]
+        file = folder / DEFAULT_MODEL_SETTINGS_FILENAME
         # A link that leads nowhere counts, so that reading it says so.
-        if os.path.lexists(folder / DEFAULT_MODEL_SETTINGS_FILENAME):
-            yield folder / DEFAULT_MODEL_SETTINGS_FILENAME
+        if not os.path.lexists(file):
+            continue
+        if file.resolve().is_relative_to(inside):
+            yield file
+        else:
+            logger.warning("%s: leads out of the repository, not followed", shown_path(file))
 
 
 def subfolders(folder: Path) -> list[Path]:

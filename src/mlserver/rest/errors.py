@@ -15,6 +15,10 @@ STATUS: dict[Kind, int] = {
     Kind.MODEL: 500,
 }
 
+# No answer was made: the server stopped, or the caller left, before there was one. Nobody receives this number; nginx's
+# logs have it for a caller who went away.
+NO_ANSWER = 499
+
 INTERNAL_ERROR = "internal error; the server's log says more"
 
 
@@ -23,3 +27,8 @@ def status_of(error: MLServerError) -> int:
     if error.status_code is not None and 400 <= error.status_code <= 599:
         return error.status_code
     return STATUS[error.kind]
+
+
+def told(error: MLServerError, request_id: str | None) -> str:
+    """The message; where the model failed, with the request's id, under which the log tells more."""
+    return f"{error} (request {request_id})" if error.kind is Kind.MODEL and request_id else str(error)

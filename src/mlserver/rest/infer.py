@@ -3,16 +3,15 @@
 import logging
 import re
 import time
-from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 from urllib.parse import parse_qs
 
-from mlserver.dataplane import DataPlane
-from mlserver.errors import Kind, MLServerError, ModelError
-from mlserver.events import HttpDone, HttpStarted, Listener, tell
+from mlserver.errors import Kind, MLServerError
+from mlserver.events import HttpDone, HttpStarted, tell
+from mlserver.rest.backing import Backing
 from mlserver.rest.body import decoded_body
-from mlserver.rest.errors import INTERNAL_ERROR, STATUS, status_of
-from mlserver.rest.heads import header_line
+from mlserver.rest.cors import Cors
+from mlserver.rest.errors import INTERNAL_ERROR, NO_ANSWER, STATUS, status_of, told
 from mlserver.rest.requests import Refusal, Request, decoded, path_and_query
 from mlserver.types.tensors import TensorRequest
 from mlserver.wire.json import JsonReader, error_bytes, response_bytes
@@ -29,24 +28,17 @@ _PLAIN = re.compile(rb"/v2/models/([\w.~-]+)/infer").fullmatch
 _TEMPLATES = ("/v2/models/{model_name}/infer", "/v2/models/{model_name}/versions/{model_version}/infer")
 _STARTED = tuple(HttpStarted("POST", template) for template in _TEMPLATES)
 
-# What the door says itself. A model that sends its request's headers back would break the answer with these.
-_OWN = frozenset({
-    "connection", "content-encoding", "content-length", "content-type", "date", "keep-alive", "trailer",
-    "transfer-encoding", "upgrade",
-})  # fmt: skip
-
-# No answer was made: the server stopped before the model had one. Nobody receives this number; nginx's logs have it
-# for a caller who went away.
-_NO_ANSWER = 499
-
 
 class InferRoute:
     """`POST /v2/models/{name}/infer` and `POST /v2/models/{name}/versions/{version}/infer`."""
 
-    def __init__(self, dataplane: DataPlane, max_body_bytes: int, listeners: Sequence[Listener] = ()) -> None:
-        self._dataplane = dataplane
-        self._limit = max_body_bytes
-        self._listeners = listeners
+    def __init__(self, backing: Backing, cors: Cors | None) -> None:
+        self._dataplane = backing.dataplane
+        self._limit = backing.settings.max_body_bytes
+        self._listeners = backing.listeners
+        self._headers = backing.headers
+        self._root = backing.root_path.encode()
+        self._cors = cors
         self._reader = JsonReader()
 
     def find(self, method: bytes, target: bytes) -> Target | None:
@@ -56,32 +48,32 @@ class InferRoute:
         plain = _PLAIN(target)
         if plain is not None:
             return plain[1].decode("ascii"), None
-        return _asked(target) if b"/infer" in target else None
+        return _asked(target, self._root) if b"/infer" in target else None
 
     async def answer(self, request: Request, target: Target) -> Answer:
         """The answer, whatever happens; raises CancelledError only."""
         versioned = target[1] is not None
         tell(self._listeners, _STARTED[versioned])
         begun = time.perf_counter()
-        status = _NO_ANSWER
+        status = NO_ANSWER
         extra = b""
         asked: TensorRequest | None = None
         try:
             body = decoded_body(request.body, request.encoding, self._limit) if request.encoding else request.body
-            asked = self._reader.request(body, *target, headers=request.text_headers)
+            asked = self._reader.request(body, *target)
+            self._headers.put(asked, request.text_headers)
             response = await self._dataplane.infer(asked)
             answer = response_bytes(response)
-            if response.headers:
-                extra = _header_lines(response.headers)
+            extra = self._headers.lines(response)
             status = 200
         except MLServerError as error:
-            status, answer = status_of(error), error_bytes(_told(error, asked))
+            status, answer = status_of(error), error_bytes(told(error, asked.id if asked else None))
         except Exception:
             logger.exception("unexpected failure while answering for model %r", target[0])
             status, answer = STATUS[Kind.MODEL], error_bytes(INTERNAL_ERROR)
         finally:
             tell(self._listeners, HttpDone("POST", _TEMPLATES[versioned], status, time.perf_counter() - begun))
-        return status, answer, extra
+        return status, answer, extra if self._cors is None else extra + self._cors.lines(request.headers)
 
     def refused(self, refusal: Refusal) -> None:
         """Count a request of this route that was refused before it was complete."""
@@ -92,17 +84,10 @@ class InferRoute:
             tell(self._listeners, HttpDone("POST", _TEMPLATES[versioned], refusal.status, 0.0))
 
 
-def _told(error: MLServerError, asked: TensorRequest | None) -> str:
-    """The message; where the model failed, with the request's id, under which the log tells more."""
-    if error.kind is not Kind.MODEL or asked is None:
-        return str(error)
-    return f"{error} (request {asked.id})"
-
-
-def _asked(target: bytes) -> Target | None:
-    """The model, where the target is the route's in any spelling that HTTP allows."""
+def _asked(target: bytes, root: bytes) -> Target | None:
+    """The model, where the target is the route's in any spelling that HTTP allows, perhaps below `root`."""
     path, query = path_and_query(target)
-    parts = path.removesuffix(b"/").split(b"/")
+    parts = path.removeprefix(root).removesuffix(b"/").split(b"/")
     if parts[:3] != [b"", b"v2", b"models"] or parts[-1] != b"infer" or b"" in parts[3:]:
         return None
     if len(parts) == 5:
@@ -111,16 +96,3 @@ def _asked(target: bytes) -> Target | None:
     if len(parts) == 7 and parts[4] == b"versions":
         return decoded(parts[3]), decoded(parts[5])
     return None
-
-
-def _header_lines(headers: Mapping[str, str]) -> bytes:
-    """Headers that a model set, but for the door's own. Raises ModelError for what HTTP cannot carry."""
-    try:
-        lines = [
-            header_line(name.encode("latin-1"), str(value).encode("latin-1"))
-            for name, value in headers.items()
-            if name.lower() not in _OWN
-        ]
-    except ValueError as error:
-        raise ModelError(f"the model set a header that cannot be sent: {error}") from None
-    return b"".join(lines)

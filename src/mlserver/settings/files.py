@@ -14,7 +14,7 @@ from mlserver.settings.base import BaseSettings, names_of, public
 from mlserver.settings.hints import NESTED, nearest, warn_of_keys, warn_of_variables
 from mlserver.settings.invalid import Loc, dotted, line_of
 from mlserver.settings.model import ModelSettings
-from mlserver.settings.server import SECRET_DICTS, Settings
+from mlserver.settings.server import SECRETS, Settings
 from mlserver.settings.shown import shown_path, shown_value
 
 S = TypeVar("S", bound=BaseSettings)
@@ -90,7 +90,7 @@ def _load(cls: type[S], given: dict[str, Any], file: str) -> S:
 def _line(cls: type[BaseSettings], error: ValidationError, given: Mapping[str, Any], file: str) -> str:
     """The line for `error`: with a guess where a key is missing, for it may be there under a wrong name."""
     first = error.errors(include_url=False)[0]
-    line = line_of(error, given, lambda loc: _origin(cls, loc, given, file), SECRET_DICTS)
+    line = line_of(error, given, lambda loc: _origin(cls, loc, given, file), SECRETS)
     if first["type"] == "missing" and len(first["loc"]) == 1:
         guess = nearest(str(first["loc"][0]), [key for key in given if key.lower() not in names_of(cls)])
         return f"{line} (is {guess!r} meant to be it?)" if guess else line
@@ -106,6 +106,8 @@ def _origin(cls: type[BaseSettings], loc: Loc, given: Mapping[str, Any], file: s
         variable = _variable(cls, str(loc[0]))
     else:
         variable = None
+    if not loc:
+        return file or "settings"  # several settings that do not go together
     return variable or (f"{file}: {dotted(loc)}" if file else dotted(loc))
 
 

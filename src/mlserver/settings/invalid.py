@@ -30,6 +30,7 @@ EXPECTED = {
     "less_than": "less than {lt:g}",
     "less_than_equal": "{le:g} or less",
     "string_too_short": "a string of {min_length} or more characters",
+    "too_short": "{min_length} or more characters",
 }
 
 Loc = tuple[int | str, ...]

@@ -44,8 +44,8 @@ class ModelParameters(BaseSettings):
         description="File or folder of the model, relative to its `model-settings.json`; null: that file's folder.",
     )
     version: Name | None = Field(None, description=f"Version of the model: {NAME_RULE}; null: unversioned.")
-    environment_path: str | None = Field(None, description="Python environment to run the model in.")
-    environment_tarball: str | None = Field(None, description="Packed Python environment to run the model in.")
+    environment_path: str | None = Field(None, description="Folder of a Python environment to run the model in.")
+    environment_tarball: str | None = Field(None, description="Archive of a Python environment to run the model in.")
     inference_pool_gid: str | None = Field(None, description="Models with the same identifier share their workers.")
     autogenerate_inference_pool_gid: bool = Field(False, description="Give the model workers of its own.")
     format: str | None = Field(None, description="Format of the model's file, for runtimes that know several.")
@@ -137,6 +137,14 @@ class ModelSettings(BaseSettings):
         settings = super().parse_file(path, **kwargs)
         settings._source = str(path)
         return settings
+
+    @model_validator(mode="after")
+    def _batches_of_one_mind(self) -> Self:
+        if self.row_wise is False and self.max_batch_size > 1 and self.max_batch_time > 0:
+            raise ValueError(
+                "row_wise: false forbids to predict requests together, which max_batch_size and max_batch_time ask for"
+            )
+        return self
 
     @property
     def version(self) -> str | None:

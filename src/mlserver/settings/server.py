@@ -1,9 +1,9 @@
 """Settings of the server: `settings.json` and ``MLSERVER_*``."""
 
 import os
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ImportString, PrivateAttr, SecretStr, field_validator
+from pydantic import Field, ImportString, PrivateAttr, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from mlserver.settings.base import BaseSettings, other_names
@@ -23,6 +23,8 @@ SECRET_DICTS = (
     "kafka_producer_config",
     "model_repository_implementation_args",
 )
+# What no message and no log shows.
+SECRETS = (*SECRET_DICTS, "admin_token")
 
 
 class CORSSettings(BaseSettings):
@@ -104,6 +106,11 @@ class Settings(BaseSettings):
     grpc_max_message_length: int | None = Field(
         None, ge=-1, description="Bytes of the largest gRPC message; null: `max_body_bytes`; -1: no limit."
     )
+    grpc_stream_format: Literal["auto", "mlserver", "triton"] = Field(
+        "auto",
+        description="Messages that `ModelStreamInfer` answers with: `mlserver` ModelInferResponse, `triton` "
+        "ModelStreamInferResponse; `auto` takes Triton's where the first request has raw contents.",
+    )
     max_body_bytes: Size = Field(64 * MIB, description="Bytes of a request body after inflation, on every door.")
     gzip_enabled: bool = Field(True, description="Compress REST responses for callers that accept it.")
     cors_settings: CORSSettings | None = Field(None, description="Cross-origin requests; null refuses them.")
@@ -160,6 +167,12 @@ class Settings(BaseSettings):
         if value == 0:
             raise ValueError("expected a number of bytes, or -1 for no limit, got 0")
         return value
+
+    @model_validator(mode="after")
+    def _token_to_check(self) -> Self:
+        if self.admin_access == "token" and self.admin_token is None:
+            raise ValueError('admin_access "token" needs an admin_token')
+        return self
 
     def __repr_args__(self) -> Any:
         """Field names and values, with the values of secret-bearing dictionaries left out."""

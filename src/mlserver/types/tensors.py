@@ -28,6 +28,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "FP16": np.dtype("<f2"),
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
+    "BF16": np.dtype("<u2"),
 }
 DATATYPES: frozenset[str] = frozenset({*DTYPES, "BYTES"})
 

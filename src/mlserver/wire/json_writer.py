@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from mlserver.engine.window import split
+from mlserver.engine.rows import split
 from mlserver.errors import ModelError
 from mlserver.types.tensors import Tensor, TensorResponse
 

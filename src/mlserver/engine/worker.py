@@ -1,0 +1,363 @@
+"""A worker's process: ``python -P -m mlserver.engine.worker FD PARENT``; the server holds the other end of FD.
+
+Two threads. The main thread runs plain `predict`s, one at a time. The other runs the event loop: it reads the socket,
+answers heartbeats, and runs everything that is `async` - a model that blocks there is silent meanwhile, and only that.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import gc
+import logging
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from mlserver.engine.custom_calls import request_of
+from mlserver.engine.frames import (
+    Awaits,
+    Beat,
+    Buffer,
+    Call,
+    Cancel,
+    Credit,
+    CustomAnswer,
+    CustomCall,
+    Done,
+    Drain,
+    Frame,
+    Host,
+    Load,
+    Loaded,
+    NotLoaded,
+    Open,
+    Parsed,
+    ProtocolError,
+    Started,
+    Unload,
+    Word,
+)
+from mlserver.engine.hosted import HostedModel
+from mlserver.engine.isolate import Outcome, infer_members
+from mlserver.engine.pipe import Pipe
+from mlserver.engine.streams import Stream
+from mlserver.errors import ConfigurationError, Kind, MLServerError, ModelError
+from mlserver.logging import configure_logging
+from mlserver.settings import ModelSettings, Settings
+from mlserver.types.tensors import TensorRequest, TensorResponse
+
+logger = logging.getLogger("mlserver")
+
+_PR_SET_PDEATHSIG = 1
+# What encoding raises for values that a runtime may put into an answer and a frame has no word for.
+UNSENDABLE = (TypeError, ValueError, OverflowError, RecursionError, ProtocolError)
+# After the server's word to end: how long a main thread that still predicts may hold the process.
+_END_SECONDS = 0.5
+
+
+class WorkerLoop:
+    """Everything but plain `predict`s: belongs to the thread of the event loop."""
+
+    def __init__(self, pipe: Pipe, plain: "queue.SimpleQueue[Callable[[], None] | None]") -> None:
+        self._pipe = pipe
+        self._plain = plain
+        self._models: dict[int, HostedModel] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._streams: dict[int, Stream[TensorRequest]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Until told to end, or the server is gone."""
+        self._loop.add_reader(self._pipe.fileno(), self._readable)
+        self.say(Started())
+        self._readable()
+        await self._ended.wait()
+
+    def say(self, word: Word) -> None:
+        """Send one word without tensors."""
+        frame = Frame()
+        frame.add(word)
+        self._pipe.send(frame.parts())
+
+    def _readable(self) -> None:
+        try:
+            for parsed in self._pipe.receive():
+                for word in parsed.words:
+                    self._take(word, parsed)
+        except (EOFError, OSError):
+            # The server is gone, and with it everybody who could want an answer.
+            os._exit(0)
+        except ProtocolError as error:
+            logger.error("the server broke the protocol: %s", error)
+            os._exit(1)
+
+    def _take(self, word: Word, parsed: Parsed) -> None:
+        if isinstance(word, Call):
+            self._called(word, parsed.request(word))
+        elif isinstance(word, Load):
+            self._later(self._load(word))
+        elif isinstance(word, Unload):
+            self._later(self._unload(word))
+        elif isinstance(word, Open):
+            self._open(word)
+        elif isinstance(word, CustomCall):
+            self._tasks[word.number] = self._loop.create_task(self._custom(word))
+        elif isinstance(word, Credit | Done):
+            stream = self._streams.get(word.number)
+            if stream is not None:
+                stream.hear(word)
+        elif isinstance(word, Cancel):
+            task = self._tasks.get(word.number)
+            if task is not None:
+                task.cancel()
+        elif isinstance(word, Beat):
+            self.say(word)
+        elif isinstance(word, Drain):
+            self._later(self._drain())
+
+    def _later(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    # Calls.
+
+    def _called(self, call: Call, request: TensorRequest) -> None:
+        stream = self._streams.get(call.number)
+        if stream is not None:
+            stream.feed(request)
+            return
+        hosted = self._models.get(call.handle)
+        if hosted is None:
+            # The rest of a stream that has ended here; a call for a model is never sent before it is loaded.
+            return
+        if hosted.card.plain:
+            self._plain.put(lambda: self._answer_plainly(call, request, hosted))
+        else:
+            self._tasks[call.number] = self._loop.create_task(self._answer(call, request, hosted))
+
+    async def _answer(self, call: Call, request: TensorRequest, hosted: HostedModel) -> None:
+        outcomes: list[Outcome]
+        try:
+            outcomes = await infer_members(hosted.infer, request, call.members)
+        except asyncio.CancelledError:
+            outcomes = [Outcome(len(call.members), None, ModelError("cancelled: nobody waits for it"))]
+        except Exception as error:
+            logger.exception("unexpected failure of model %r", call.model)
+            outcomes = [Outcome(len(call.members), None, ModelError.of(error))]
+        self._tasks.pop(call.number, None)
+        self._send_outcomes(call.number, outcomes)
+
+    def _answer_plainly(self, call: Call, request: TensorRequest, hosted: HostedModel) -> None:
+        """In the main thread: the same without a loop, since nothing in it ever waits."""
+
+        async def infer(request: TensorRequest) -> TensorResponse:
+            return hosted.infer_plainly(request, self._loop)
+
+        outcomes: list[Outcome]
+        steps = infer_members(infer, request, call.members)
+        try:
+            steps.send(None)
+            raise RuntimeError("a plain predict waited")
+        except StopIteration as end:
+            outcomes = end.value
+        except Exception as error:
+            logger.exception("unexpected failure of model %r", call.model)
+            outcomes = [Outcome(len(call.members), None, ModelError.of(error))]
+        self._send_outcomes(call.number, outcomes)
+
+    def _send_outcomes(self, number: int, outcomes: list[Outcome]) -> None:
+        """One frame; an outcome that has no form on a socket is the model's failure, and the others are sent."""
+        try:
+            parts = _frame_of(number, outcomes)
+        except UNSENDABLE:
+            parts = _frame_of(number, [_sendable(number, outcome) for outcome in outcomes])
+        self._pipe.send(parts)
+
+    # Streams.
+
+    def _open(self, word: Open) -> None:
+        stream = self._streams[word.number] = Stream(word.number, self.say)
+        stream.open()
+        self._tasks[word.number] = self._loop.create_task(self._stream(word, stream))
+
+    async def _stream(self, word: Open, stream: Stream[TensorRequest]) -> None:
+        number = word.number
+        try:
+            async with contextlib.aclosing(self._models[word.handle].stream(stream.messages())) as responses:
+                async for response in responses:
+                    await stream.may_send()
+                    self._send_outcomes(number, [Outcome(1, response)])
+        except MLServerError as error:
+            self._send_outcomes(number, [Outcome(0, None, error)])
+        except asyncio.CancelledError:
+            pass
+        finally:
+            del self._streams[number], self._tasks[number]
+            self.say(Done(number))
+
+    async def _custom(self, word: CustomCall) -> None:
+        """One of a model's own routes."""
+        try:
+            response = await self._models[word.handle].call(request_of(word))
+            self.say(CustomAnswer(word.number, response.status, response.headers, response.body))
+        except MLServerError as error:
+            self._send_outcomes(word.number, [Outcome(1, None, error)])
+        except asyncio.CancelledError:
+            self._send_outcomes(word.number, [Outcome(1, None, ModelError("cancelled: nobody waits for it"))])
+        except Exception as error:
+            self._send_outcomes(word.number, [Outcome(1, None, ModelError.of(error))])
+        finally:
+            del self._tasks[word.number]
+
+    # Models.
+
+    async def _load(self, word: Load) -> None:
+        try:
+            settings = ModelSettings.model_validate_json(word.settings)
+            settings._source = word.source
+            hosted = await HostedModel.load(settings)
+        except (Exception, SystemExit) as error:
+            self.say(_refusal(word.handle, error))
+            return
+        handle = word.handle
+        hosted.on_wait = lambda: self.say(Awaits(handle))
+        self._models[handle] = hosted
+        card = hosted.card
+        self.say(
+            Loaded(handle, card.metadata.model_dump_json(), card.max_rows, card.ready, card.plain, list(card.custom))
+        )
+
+    async def _unload(self, word: Unload) -> None:
+        hosted = self._models.pop(word.handle, None)
+        if hosted is not None:
+            try:
+                await hosted.unload()
+            except Exception:
+                logger.exception("a model failed to unload")
+            del hosted
+            gc.collect()
+            _give_memory_back()
+        self.say(word)
+
+    async def _drain(self) -> None:
+        """Unload everything and end; the server sends this when nothing is under way."""
+        self._loop.remove_reader(self._pipe.fileno())
+        for hosted in self._models.values():
+            try:
+                await hosted.unload()
+            except Exception:
+                logger.exception("a model failed to unload")
+        self._plain.put(None)
+        end = threading.Timer(_END_SECONDS, os._exit, (0,))
+        end.daemon = True
+        end.start()
+        self._ended.set()
+
+
+def _frame_of(number: int, outcomes: list[Outcome]) -> list[Buffer]:
+    frame = Frame()
+    for outcome in outcomes:
+        if outcome.response is not None:
+            frame.result(number, outcome.members, outcome.response)
+        else:
+            frame.failure(number, outcome.members, outcome.error or ModelError("no answer"))
+    return frame.parts()
+
+
+def _sendable(number: int, outcome: Outcome) -> Outcome:
+    try:
+        _frame_of(number, [outcome])
+    except UNSENDABLE as error:
+        return Outcome(outcome.members, None, ModelError(f"the model's answer cannot be passed on: {error}"))
+    return outcome
+
+
+def _refusal(handle: int, error: BaseException) -> NotLoaded:
+    """One line for whoever asked; what is not made to be shown is logged with its traceback."""
+    if isinstance(error, ConfigurationError):
+        return NotLoaded(handle, str(error), None)
+    if isinstance(error, MLServerError):
+        return NotLoaded(handle, str(error), error.kind.value)
+    logger.error("a model failed to load", exc_info=error)
+    return NotLoaded(handle, f"{type(error).__name__}: {error}", Kind.MODEL.value)
+
+
+def _give_memory_back() -> None:
+    """The C library keeps freed memory for later; what a model held may be most of a machine's."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _die_with_parent(parent: int) -> None:
+    """A server killed by SIGKILL cannot tell its workers, and one that predicts does not see the socket close."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def _configured(pipe: Pipe) -> Settings:
+    """Take the server's first word in."""
+    while not (frames := pipe.receive(wait=True)):
+        pass
+    word = frames[0].words[0]
+    if not isinstance(word, Host):
+        raise ProtocolError(f"expected the word Host first, got {type(word).__name__}")
+    pipe.put_back(frames[1:])
+    sys.path[:] = dict.fromkeys([*word.paths, *sys.path])
+    return Settings.model_validate_json(word.settings)
+
+
+def main(fd: int, parent: int) -> None:
+    """Run models for the server at the other end of the inherited socket `fd`; `parent` is its process id."""
+    for sig in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        # From a terminal they reach the whole group, from a supervisor perhaps too; the server drains its workers.
+        signal.signal(sig, signal.SIG_IGN)
+    _die_with_parent(parent)
+    pipe = Pipe(socket.socket(fileno=fd))
+    try:
+        settings = _configured(pipe)
+    except (EOFError, OSError):
+        return
+    configure_logging(settings)
+    plain: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+    thread = threading.Thread(target=_run_loop, args=(pipe, plain), name="loop", daemon=True)
+    thread.start()
+    while (work := plain.get()) is not None:
+        work()
+        del work
+    thread.join(_END_SECONDS)
+    logging.shutdown()
+
+
+def _run_loop(pipe: Pipe, plain: "queue.SimpleQueue[Callable[[], None] | None]") -> None:
+    async def run() -> None:
+        await WorkerLoop(pipe, plain).run()
+
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(run())
+    except BaseException:
+        logger.exception("the worker failed")
+        logging.shutdown()
+        os._exit(1)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,1 @@
+"""The gRPC door: `inference.GRPCInferenceService` and what stands beside it on that port."""

@@ -1,0 +1,113 @@
+"""What all calls have in common: they are counted, and whatever happens in them ends in a status code.
+
+Messages reach the handlers here as bytes, because gRPC itself answers those that do not parse with UNKNOWN.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+from grpc import StatusCode
+
+from mlserver.errors import InferenceError, MLServerError
+from mlserver.events import GrpcDone, GrpcMethod, GrpcStarted, Listener, tell
+from mlserver.grpc.errors import INTERNAL_ERROR, code_of, details_of
+from mlserver.grpc.metadata import Context
+
+logger = logging.getLogger("mlserver.grpc")
+
+Answer = Callable[[Any, Context], Awaitable[Message]]
+"""Answers one message with one. Raises MLServerError for the caller, anything else for the log."""
+Converse = Callable[[Context], Awaitable[None]]
+"""Reads and writes messages, as bytes, until it returns. Raises as `Answer` does."""
+
+_TYPES = {
+    (False, False): "UNARY",
+    (True, False): "CLIENT_STREAMING",
+    (False, True): "SERVER_STREAMING",
+    (True, True): "BIDI_STREAMING",
+}
+
+
+def method_of(descriptor: MethodDescriptor) -> GrpcMethod:
+    """A method in the words of its metrics."""
+    kind = _TYPES[descriptor.client_streaming, descriptor.server_streaming]
+    return GrpcMethod(kind, descriptor.containing_service.full_name, descriptor.name)
+
+
+def parse(message: Any, data: bytes) -> Any:
+    """A message of the class `message`. Raises InferenceError."""
+    try:
+        return message.FromString(data)
+    except DecodeError as error:
+        raise InferenceError(f"invalid {message.DESCRIPTOR.name}: {error}") from None
+
+
+class Calls:
+    """Makes the handlers that gRPC calls. `access_log`: one INFO line per call on the logger `mlserver.grpc`."""
+
+    def __init__(self, listeners: Sequence[Listener] = (), *, access_log: bool = False) -> None:
+        self._listeners = listeners
+        self._access_log = access_log
+
+    def unary(self, descriptor: MethodDescriptor, answer: Answer) -> Any:
+        """A handler of a method that answers one message with one."""
+        method = method_of(descriptor)
+        request_class = GetMessageClass(descriptor.input_type)
+
+        async def handle(data: bytes, context: Context) -> bytes:
+            async def reply() -> bytes:
+                message = await answer(parse(request_class, data), context)
+                return message.SerializeToString()
+
+            replied: bytes = await self._handled(method, context, reply)
+            return replied
+
+        return grpc.unary_unary_rpc_method_handler(handle)
+
+    def stream(self, method: GrpcMethod, converse: Converse) -> Any:
+        """A handler of a method that reads and writes as it likes; under `method` it is counted."""
+
+        async def handle(_: Any, context: Context) -> None:
+            async def reply() -> None:
+                await converse(context)
+
+            await self._handled(method, context, reply)
+
+        return grpc.stream_stream_rpc_method_handler(handle)
+
+    async def _handled(self, method: GrpcMethod, context: Context, reply: Callable[[], Awaitable[Any]]) -> Any:
+        """What `reply` returns; where it raises, the call ends with the error's code."""
+        tell(self._listeners, GrpcStarted(method))
+        begun = time.perf_counter()
+        code, details = StatusCode.CANCELLED, ""
+        try:
+            result = await reply()
+            code = StatusCode.OK
+            return result
+        except MLServerError as error:
+            code, details = code_of(error), details_of(error)
+        except asyncio.CancelledError:
+            code = _given_up(context)
+            raise
+        except Exception:
+            logger.exception("unexpected failure in %s", method.name)
+            code, details = StatusCode.INTERNAL, INTERNAL_ERROR
+        finally:
+            tell(self._listeners, GrpcDone(method, code.name, time.perf_counter() - begun))
+            if self._access_log:
+                logger.info('%s "%s/%s" %s', context.peer(), method.service, method.name, code.name)
+        return await context.abort(code, details)
+
+
+def _given_up(context: Context) -> StatusCode:
+    """Why a call was cancelled: the caller's time was over, or it left."""
+    remaining = context.time_remaining()
+    over = remaining is not None and remaining <= 0
+    return StatusCode.DEADLINE_EXCEEDED if over else StatusCode.CANCELLED

@@ -1,0 +1,52 @@
+"""Written by scripts/generate_protobuf.py."""
+
+from mlserver.wire.protobuf.pool import define
+
+define(globals(), 'mlserver/wire/protobuf/model_repository.proto', (
+    b'\n-mlserver/wire/protobuf'
+    b'/model_repository.proto\x12'
+    b'\x1ainference.model_reposit'
+    b'ory"W\n\x16RepositoryIndexRe'
+    b"quest\x12'\n\x0frepository_name"
+    b'\x18\x01 \x01(\tR\x0erepositoryName\x12\x14'
+    b'\n\x05ready\x18\x02 \x01(\x08R\x05ready"\xdb\x01\n'
+    b'\x17RepositoryIndexResponse'
+    b'\x12V\n\x06models\x18\x01 \x03(\x0b2>.infer'
+    b'ence.model_repository.Re'
+    b'positoryIndexResponse.Mo'
+    b'delIndexR\x06models\x1ah\n\nMode'
+    b'lIndex\x12\x12\n\x04name\x18\x01 \x01(\tR\x04na'
+    b'me\x12\x18\n\x07version\x18\x02 \x01(\tR\x07ver'
+    b'sion\x12\x14\n\x05state\x18\x03 \x01(\tR\x05sta'
+    b'te\x12\x16\n\x06reason\x18\x04 \x01(\tR\x06reas'
+    b'on"d\n\x1aRepositoryModelLoa'
+    b"dRequest\x12'\n\x0frepository_n"
+    b'ame\x18\x01 \x01(\tR\x0erepositoryNam'
+    b'e\x12\x1d\n\nmodel_name\x18\x02 \x01(\tR\tm'
+    b'odelName"\x1d\n\x1bRepositoryMo'
+    b'delLoadResponse"f\n\x1cRepos'
+    b'itoryModelUnloadRequest\x12'
+    b"'\n\x0frepository_name\x18\x01 \x01(\t"
+    b'R\x0erepositoryName\x12\x1d\n\nmode'
+    b'l_name\x18\x02 \x01(\tR\tmodelName"'
+    b'\x1f\n\x1dRepositoryModelUnload'
+    b'Response2\xac\x03\n\x16ModelReposi'
+    b'toryService\x12z\n\x0fRepositor'
+    b'yIndex\x122.inference.model'
+    b'_repository.RepositoryIn'
+    b'dexRequest\x1a3.inference.m'
+    b'odel_repository.Reposito'
+    b'ryIndexResponse\x12\x86\x01\n\x13Repo'
+    b'sitoryModelLoad\x126.infere'
+    b'nce.model_repository.Rep'
+    b'ositoryModelLoadRequest\x1a'
+    b'7.inference.model_reposi'
+    b'tory.RepositoryModelLoad'
+    b'Response\x12\x8c\x01\n\x15RepositoryM'
+    b'odelUnload\x128.inference.m'
+    b'odel_repository.Reposito'
+    b'ryModelUnloadRequest\x1a9.i'
+    b'nference.model_repositor'
+    b'y.RepositoryModelUnloadR'
+    b'esponseb\x06proto3'
+))

@@ -1,0 +1,90 @@
+"""Tensors as bytes, the form that Triton's binary extension and gRPC's raw contents share.
+
+Numbers are little-endian in row-major order; each element of BYTES follows its length as a uint32. Nothing is allocated
+from a size that is only claimed: a buffer is measured before it is looked into.
+"""
+
+import struct
+from math import prod
+
+import numpy as np
+
+from mlserver.errors import InferenceError, ModelError
+from mlserver.types.tensors import DATATYPES, DTYPES, Array, Elements, Tensor
+
+_LENGTH = struct.Struct("<I")
+
+
+def size_of(datatype: str, shape: list[int], at: str) -> int:
+    """How many elements a tensor has. Raises InferenceError for a datatype or shape that cannot be."""
+    if datatype not in DATATYPES:
+        known = ", ".join(sorted(DATATYPES))
+        raise InferenceError(f"expected a datatype of {known}, got {datatype[:64]!r} - at `{at}.datatype`")
+    if shape and min(shape) < 0:
+        raise InferenceError(f"expected dimensions >= 0, got {shape!s:.200} - at `{at}.shape`")
+    return prod(shape)
+
+
+def data_of(buffer: bytes, datatype: str, shape: list[int], at: str) -> Array | Elements:
+    """The data of a tensor: a read-only array around `buffer`, or for BYTES a flat list of bytes.
+
+    Raises InferenceError where the buffer is not of the size that datatype and shape say; `at` names the tensor there.
+    """
+    size = size_of(datatype, shape, at)
+    if datatype == "BYTES":
+        return _elements(buffer, size, at)
+    dtype = DTYPES[datatype]
+    if len(buffer) != size * dtype.itemsize:
+        needs = f"shape {shape!s:.200} of {datatype} needs {size * dtype.itemsize} bytes"
+        raise InferenceError(f"{needs}, got {len(buffer)} - at `{at}`")
+    if datatype == "BOOL" and size and max(buffer) > 1:
+        raise InferenceError(f"expected bytes 0 or 1 for BOOL, got {max(buffer)} - at `{at}`")
+    return shaped(np.frombuffer(buffer, dtype), shape, at)
+
+
+def bytes_of(tensor: Tensor) -> bytes:
+    """The data of `tensor` as bytes. Raises ModelError for null, which has no such form."""
+    data = tensor.data
+    if isinstance(data, np.ndarray):
+        return np.ascontiguousarray(data, DTYPES[tensor.datatype]).tobytes()
+    pieces: list[bytes] = []
+    for item in encoded(tensor.name, data):
+        pieces += (_LENGTH.pack(len(item)), item)
+    return b"".join(pieces)
+
+
+def encoded(name: str, elements: Elements) -> list[bytes]:
+    """The elements of a BYTES tensor, text as UTF-8. Raises ModelError that names the tensor for null."""
+    try:
+        return [item if isinstance(item, bytes) else item.encode() for item in elements]
+    except (AttributeError, UnicodeEncodeError) as error:
+        raise ModelError(f"output {name!r} has an element that cannot be sent as bytes: {error}") from None
+
+
+def shaped(flat: Array, shape: list[int], at: str) -> Array:
+    """`flat` in `shape`, of as many elements. Raises InferenceError for what is no shape of an array."""
+    try:
+        return flat.reshape(shape)
+    except (ValueError, OverflowError):
+        # Right in number, but more dimensions than numpy has, or empty with one it cannot address.
+        raise InferenceError(f"shape {shape!s:.200} is not one of an array - at `{at}.shape`") from None
+
+
+def _elements(buffer: bytes, size: int, at: str) -> Elements:
+    if size > len(buffer) // _LENGTH.size:
+        raise InferenceError(f"the shape needs {size} elements, more than {len(buffer)} bytes can hold - at `{at}`")
+    elements: list[bytes] = []
+    position = 0
+    for _ in range(size):
+        if position + _LENGTH.size > len(buffer):
+            raise InferenceError(f"the shape needs {size} elements, the data have {len(elements)} - at `{at}`")
+        (length,) = _LENGTH.unpack_from(buffer, position)
+        position += _LENGTH.size
+        if length > len(buffer) - position:
+            left = len(buffer) - position
+            raise InferenceError(f"element {len(elements)} says {length} bytes, {left} are left - at `{at}`")
+        elements.append(buffer[position : position + length])
+        position += length
+    if position != len(buffer):
+        raise InferenceError(f"{len(buffer) - position} bytes follow the last of {size} elements - at `{at}`")
+    return elements

@@ -1,0 +1,92 @@
+"""Which requests may share a predict, and that merging and splitting lose nothing."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlserver.engine.rows import batch_key, has_rows, merge, row_count, rows_of, split
+from mlserver.types.tensors import OutputRequest, Tensor, TensorRequest, TensorResponse
+from tests.engine.tensors import assert_same_tensor, tensors
+
+
+def request(**changes: Any) -> TensorRequest:
+    x = Tensor("x", "FP32", [2, 3], np.arange(6, dtype="f4").reshape(2, 3))
+    fields: dict[str, Any] = {"model": "m", "version": None, "inputs": [x], "id": "1"} | changes
+    return TensorRequest(**fields)
+
+
+def fp32(name: str, *shape: int, **more: Any) -> Tensor:
+    return Tensor(name, "FP32", list(shape), np.zeros(shape, "f4"), **more)
+
+
+def key(found: TensorRequest) -> object:
+    return batch_key(found.model, found.version, found)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        request(model="n"),
+        request(version="v1"),
+        request(parameters={"tenant": "A"}),
+        request(parameters={"tenant": 2**70}),
+        request(outputs=[OutputRequest("predict_proba")]),
+        request(outputs=[OutputRequest("predict", {"content_type": "np"})]),
+        request(inputs=[fp32("y", 2, 3)]),
+        request(inputs=[fp32("x", 2, 4)]),
+        request(inputs=[fp32("x", 2, 3, 1)]),
+        request(inputs=[fp32("x", 2, 3, parameters={"content_type": "np"})]),
+        request(inputs=[Tensor("x", "FP64", [2, 3], np.zeros((2, 3)))]),
+        request(inputs=[fp32("x", 2, 3), fp32("y", 2, 3)]),
+    ],
+)
+def test_what_a_model_could_tell_apart_is_never_merged(other: TensorRequest) -> None:
+    assert key(other) is not None
+    assert key(other) != key(request())
+
+
+@pytest.mark.parametrize("other", [request(id="2"), request(id=None), request(inputs=[fp32("x", 9, 3)])])
+def test_ids_and_row_counts_do_not_matter(other: TensorRequest) -> None:
+    assert key(other) == key(request())
+
+
+@pytest.mark.parametrize(
+    "inputs", [[], [fp32("x")], [fp32("x", 0, 3)], [fp32("x", 2), fp32("y", 3)], [fp32("x", 2), fp32("y")]]
+)
+def test_requests_without_rows_are_never_merged(inputs: list[Tensor]) -> None:
+    assert key(request(inputs=inputs)) is None
+
+
+@st.composite
+def stackable(draw: st.DrawFn) -> list[TensorRequest]:
+    """Requests of one key with different numbers of rows."""
+    whole = draw(tensors(rows=draw(st.integers(1, 12))))
+    rows = whole.shape[0]
+    cuts = sorted(draw(st.sets(st.integers(1, rows - 1))) if rows > 1 else [])
+    bounds = [0, *cuts, rows]
+    return [TensorRequest("m", None, [whole.rows(start, stop)]) for start, stop in pairwise(bounds)]
+
+
+@given(stackable())
+def test_splitting_is_the_inverse_of_merging(requests: list[TensorRequest]) -> None:
+    assert len({key(found) for found in requests}) == 1
+    merged = merge(requests)
+    rows = [row_count(found) for found in requests]
+    assert row_count(merged) == sum(rows)
+    response = TensorResponse("m", None, merged.inputs)
+    assert has_rows(response, sum(rows))
+    for part, found in zip(split(response, rows), requests, strict=True):
+        assert_same_tensor(part.outputs[0], found.inputs[0], source=False)
+    start = 0
+    for found, count in zip(requests, rows, strict=True):
+        assert_same_tensor(rows_of(merged, start, start + count).inputs[0], found.inputs[0], source=False)
+        start += count
+
+
+@pytest.mark.parametrize("shape", [[], [1], [5, 2]])
+def test_an_output_with_other_rows_cannot_be_split(shape: list[int]) -> None:
+    assert not has_rows(TensorResponse("m", None, [fp32("y", 4), fp32("x", *shape)]), 4)
