@@ -15,11 +15,11 @@ from tests.seed.serving import environment
 from tests.seed.topics import settings_of
 
 README, INDEX, REST, KAFKA = (ROOT / name for name in ("README.md", "docs/index.md", "docs/rest.md", "docs/kafka.md"))
-CLI, ROUTES, WORKERS = (ROOT / "docs" / f"{name}.md" for name in ("cli", "custom-routes", "workers"))
+CLI, GRPC, ROUTES, WORKERS = (ROOT / "docs" / f"{name}.md" for name in ("cli", "grpc", "custom-routes", "workers"))
 CODECS, MODELS, RUNTIMES = (ROOT / "docs" / f"{name}.md" for name in ("codecs", "custom-models", "runtimes"))
 # Beside these the walk-through, which has a test of its own in tests/seed, and those its tests are written on.
 WALKED = {
-    README, INDEX, REST, KAFKA, CLI, ROUTES, WORKERS, CODECS, MODELS, RUNTIMES,
+    README, INDEX, REST, GRPC, KAFKA, CLI, ROUTES, WORKERS, CODECS, MODELS, RUNTIMES,
     ROOT / "examples" / "sklearn-kafka" / "README.md",
 }  # fmt: skip
 SERVE = "mlserver start .\n"
@@ -28,7 +28,7 @@ needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="the page uses 
 
 
 def free_port() -> int:
-    """A port for the metrics, whose number no log tells."""
+    """A port whose number no log tells, or that is printed."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port: int = sock.getsockname()[1]
         return port
@@ -40,11 +40,14 @@ def before_serving(page: list[Block]) -> list[Block]:
 
 
 @needs_curl
-def test_readme_and_rest(tmp_path: Path) -> None:
-    env = environment(metrics_port=0)
-    with Walk(tmp_path, env, {'"http_port": 8080': '"http_port": 0'}) as walk:
+def test_readme_rest_and_grpc(tmp_path: Path) -> None:
+    port = free_port()
+    env = environment(grpc_port=port, metrics_port=0)
+    instead = {'"http_port": 8080': '"http_port": 0', "localhost:8081": f"127.0.0.1:{port}"}
+    with Walk(tmp_path, env, instead) as walk:
         walk.all(blocks(README))
         walk.all(blocks(REST))
+        walk.all(blocks(GRPC))
         assert walk.served is not None
         walk.served.stop()
 
