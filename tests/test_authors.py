@@ -9,7 +9,7 @@ import mlserver
 from mlserver import MLModel, metrics
 from mlserver.codecs import StringCodec, StringRequestCodec
 from mlserver.context import model_name_var
-from mlserver.engine.local import LocalRunner
+from mlserver.engine.hosted import HostedModel
 from mlserver.errors import Kind, MLServerError, ModelError
 from mlserver.settings import ModelParameters, ModelSettings
 from mlserver.types import InferenceRequest, InferenceResponse, MetadataModelResponse
@@ -65,9 +65,9 @@ def _no_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics.REGISTRY, "_histograms", {})
 
 
-async def start(kind: type[MLModel]) -> LocalRunner:
+async def start(kind: type[MLModel]) -> HostedModel:
     parameters = ModelParameters(version="v1")
-    return await LocalRunner.start(ModelSettings(name="m", implementation=kind, parameters=parameters))
+    return await HostedModel.load(ModelSettings(name="m", implementation=kind, parameters=parameters))
 
 
 def request(*texts: str) -> TensorRequest:
@@ -90,7 +90,7 @@ async def test_a_model(kind: type[MLModel]) -> None:
     with pytest.raises(MLServerError, match="asked to") as caught:
         await runner.infer(request("fail"))
     assert (caught.value.kind, caught.value.status_code) == (Kind.INVALID, 418)
-    await runner.close()
+    await runner.unload()
     assert sums() == {"loads": 1, "texts": 3, "unloads": 1}
 
 

@@ -21,7 +21,7 @@ from mlserver.codecs import (
     StringCodec,
     decode_args,
 )
-from mlserver.engine.local import LocalRunner
+from mlserver.engine.hosted import HostedModel
 from mlserver.errors import Kind, ModelError
 from mlserver.model import MLModel
 from mlserver.settings import ModelParameters, ModelSettings
@@ -292,7 +292,7 @@ class Async(MLModel):
 
 @pytest.mark.parametrize("kind", [Sync, Async])
 async def test_in_the_server(kind: type[MLModel]) -> None:
-    runner = await LocalRunner.start(ModelSettings(name="m", implementation=kind))
+    runner = await HostedModel.load(ModelSettings(name="m", implementation=kind))
     sent = request_from_public(request(numbers("left"), numbers("right")), "m", None)
     (output,) = (await runner.infer(sent)).outputs
     np.testing.assert_array_equal(output.data, NUMBERS * 2)

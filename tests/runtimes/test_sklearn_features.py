@@ -25,7 +25,7 @@ from sklearn.svm import SVC
 from xgboost import XGBClassifier
 
 from mlserver.codecs import NumpyCodec, PandasCodec, StringCodec
-from mlserver.engine.local import LocalRunner
+from mlserver.engine.hosted import HostedModel
 from mlserver.errors import InferenceError, Kind
 from mlserver.settings import ModelParameters, ModelSettings
 from mlserver.types import InferenceRequest, InferenceResponse, Parameters, RequestInput, RequestOutput
@@ -71,7 +71,7 @@ def columns(frame: pd.DataFrame, *names: str) -> list[RequestInput]:
 
 async def through_the_engine(model: SKLearnModel, payload: InferenceRequest) -> InferenceResponse:
     """As a door would ask."""
-    runner = await LocalRunner.start(model.settings)
+    runner = await HostedModel.load(model.settings)
     return response_to_public(await runner.infer(request_from_public(payload, "m", None)))
 
 
