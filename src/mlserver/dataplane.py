@@ -37,6 +37,8 @@ class DataPlane:
     """Whether every model that should be there has had its turn to load, and the server is not stopping."""
     complete: bool
     """Whether the settings of all of them could be read."""
+    doors_ready: bool
+    """Whether the doors that count for readiness can do their work."""
 
     missing: set[tuple[str, str | None]]
     """Models, as (name, version), that should be there and failed to load."""
@@ -55,6 +57,7 @@ class DataPlane:
         self._failures: dict[tuple[str, str | None], str] = {}
         self.started = False
         self.complete = True
+        self.doors_ready = True
         self.missing = set()
 
     async def infer(self, request: TensorRequest) -> TensorResponse:
@@ -141,7 +144,7 @@ class DataPlane:
 
         With no model at all: only where none is loaded at startup.
         """
-        if not (self.started and self.complete) or self.missing:
+        if not (self.started and self.complete and self.doors_ready) or self.missing:
             return False
         models = list(self._registry)
         if not models:

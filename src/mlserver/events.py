@@ -4,7 +4,7 @@ Events are facts, made after the work is done; a listener can neither change nor
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from mlserver.errors import Kind
 
@@ -99,6 +99,26 @@ class HttpDone:
         self.seconds = seconds
 
 
+class KafkaFigures:
+    """What the Kafka door counted so far in its present life, by group; with `alive` False, what it counted last.
+
+    Each of `groups` has `group`, `away` (the broker is not there), `paused`, `in_flight` (records), `outcomes` (name to
+    records), `commits` and `transactions` (count, seconds), `aborted`, `rebalances`, `refused`, and `partitions`:
+    topic, partition, lag in records (None: unknown), seconds since the oldest unfinished record was read.
+    """
+
+    __slots__ = ("alive", "batch_records", "batches", "groups", "retried")
+
+    def __init__(
+        self, groups: Sequence[dict[str, Any]], *, batches: int, batch_records: int, retried: int, alive: bool = True
+    ) -> None:
+        self.groups = groups
+        self.batches = batches
+        self.batch_records = batch_records
+        self.retried = retried
+        self.alive = alive
+
+
 class GrpcMethod(NamedTuple):
     """A method of a gRPC service, in the words of its metrics: `type` is `UNARY`, `SERVER_STREAMING`..."""
 
@@ -148,6 +168,7 @@ Event = (
     | GrpcStarted
     | GrpcMessage
     | GrpcDone
+    | KafkaFigures
 )
 
 

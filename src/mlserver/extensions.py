@@ -10,11 +10,14 @@ from mlserver.types import MetadataModelResponse, MetadataTensor
 # else: clients look here before they use something. So neither shared memory, which no caller may point this server at,
 # nor `trace` and `logging`, whose settings can be read but not changed while it runs.
 EXTENSIONS = (
+    "binary_tensor_data",
+    "classification",
     "generate",
     "model_configuration",
     "model_repository",
     "model_repository(unload_dependents)",
     "parameters",
+    "schedule_policy",
     "statistics",
 )
 

@@ -117,7 +117,7 @@ class MLServer:
         for server in self._http:
             server.start()
         if settings.kafka_enabled:
-            self._kafka = KafkaProcess(settings, self._dataplane, self._registry)
+            self._kafka = KafkaProcess(settings, self._dataplane, self._registry, self._listeners)
             self._kafka.start()
 
     def _backing(self) -> Backing:

@@ -15,10 +15,9 @@ from tests.seed.serving import environment
 from tests.seed.topics import settings_of
 
 README, INDEX, REST, KAFKA = (ROOT / name for name in ("README.md", "docs/index.md", "docs/rest.md", "docs/kafka.md"))
-GRPC = ROOT / "docs" / "grpc.md"
-CLI, ROUTES = ROOT / "docs" / "cli.md", ROOT / "docs" / "custom-routes.md"
+CLI, GRPC, ROUTES, WORKERS = (ROOT / "docs" / f"{name}.md" for name in ("cli", "grpc", "custom-routes", "workers"))
 # Beside these the walk-through, which has a test of its own in tests/seed, and those its tests are written on.
-WALKED = {README, INDEX, REST, GRPC, KAFKA, CLI, ROUTES, ROOT / "examples" / "sklearn-kafka" / "README.md"}
+WALKED = {README, INDEX, REST, GRPC, KAFKA, CLI, ROUTES, WORKERS, ROOT / "examples" / "sklearn-kafka" / "README.md"}
 SERVE = "mlserver start .\n"
 
 needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="the page uses curl, which is not here")
@@ -60,6 +59,12 @@ def test_guide(tmp_path: Path) -> None:
 def test_cli(tmp_path: Path) -> None:
     with Walk(tmp_path, environment(http_port=0, grpc_port=0, metrics_port=0), {}) as walk:
         walk.all(blocks(CLI))
+
+
+@needs_curl
+def test_workers(tmp_path: Path) -> None:
+    with Walk(tmp_path, environment(http_port=0, grpc_port=0, metrics_port=0), {}) as walk:
+        walk.all(blocks(WORKERS))
 
 
 @needs_curl

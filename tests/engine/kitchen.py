@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import importlib
 import json
 import os
 import re
@@ -101,6 +102,15 @@ class Where(Model):
         self.calls += 1
         main = threading.current_thread() is threading.main_thread()
         return self.answer(payload, [os.getpid(), int(main), self.calls])
+
+
+class Prefix(Model):
+    """The Python that it runs in, and what a module of its environment says."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        said = importlib.import_module("tests_of_theirs").WHERE
+        output = ResponseOutput(name="out", shape=[2], datatype="BYTES", data=[sys.prefix, said])
+        return InferenceResponse(model_name=self.name, outputs=[output])
 
 
 class PlainWhere(Where):

@@ -98,6 +98,7 @@ class Got(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers
+    topic: str = ""
 
     def header(self, name: str) -> bytes | None:
         """The only header of this name; None where there is none."""
@@ -199,7 +200,7 @@ def _got(message: Message) -> Got:
     headers: Any = message.headers() or []
     key: Any = message.key()
     value: Any = message.value()
-    return Got(message.partition() or 0, message.offset() or 0, key, value, headers)
+    return Got(message.partition() or 0, message.offset() or 0, key, value, headers, message.topic() or "")
 
 
 def lag(topics: Topics) -> int:

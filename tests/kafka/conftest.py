@@ -1,5 +1,6 @@
 """One server for the tests that look at single records."""
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,7 +27,8 @@ def topics(kafka_bootstrap: str) -> Topics:
 @pytest.fixture(scope="session")
 def served(topics: Topics, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with all models. In the end everything that was sent has had its end, and nothing had two."""
-    with Server(make_folder(tmp_path_factory.mktemp("served"), topics, MODELS)) as server:
+    folder = make_folder(tmp_path_factory.mktemp("served"), topics, MODELS, kafka_ordering="partition")
+    with Server(folder) as server:
         yield server
         all_committed(topics)
         server.stop()
@@ -46,3 +48,11 @@ def letters(served: Server, topics: Topics) -> Iterator[Watch]:
     """The dead-letter topic of `served`."""
     with Watch(topics.bootstrap, topics.dead_letter) as watch:
         yield watch
+
+
+@pytest.fixture
+def free_port() -> int:
+    """One that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])

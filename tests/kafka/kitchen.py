@@ -2,13 +2,26 @@
 
 import asyncio
 import logging
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec
-from mlserver.errors import InferenceError
+from mlserver.errors import (
+    DeadlineExceeded,
+    InferenceError,
+    Kind,
+    MLServerError,
+    ModelNotReady,
+    Overloaded,
+    WorkerDied,
+)
 from mlserver.types import InferenceRequest, InferenceResponse, ResponseOutput
 
 logger = logging.getLogger("mlserver")
@@ -84,3 +97,64 @@ class Unready(MLModel):
 
     async def load(self) -> bool:
         return False
+
+
+class Gated(MLModel):
+    """Sums, one request at a time; the number 13 waits until the file `gate` is there."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        rows = NumpyCodec.decode_input(payload.inputs[0])
+        parameters = self.settings.parameters
+        gate = Path((parameters.extra or {})["gate"]) if parameters is not None else Path()
+        while (rows == 13.0).any() and not gate.exists():  # noqa: ASYNC110 - a file rings no bell
+            await asyncio.sleep(0.01)
+        output = NumpyCodec.encode_output("sums", rows.sum(axis=1, dtype=np.float64))
+        return InferenceResponse(model_name=self.name, outputs=[output])
+
+
+class Flaky(MLModel):
+    """Fails `times` times in the way `how` says, both parameters of the request, and then sums; by the request's id."""
+
+    row_wise = True
+
+    async def load(self) -> bool:
+        self.asked: Counter[str] = Counter()
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        rows = NumpyCodec.decode_input(payload.inputs[0])
+        logger.info("asked for %s", sorted({int(row) for row in rows.ravel()}))
+        deadly = (rows == BEAST).any()
+        key = "beast" if deadly else str(payload.id)
+        self.asked[key] += 1
+        if deadly or self.asked[key] <= int(asked(payload, "times") or 0):
+            raise self.failure(asked(payload, "how"))
+        output = NumpyCodec.encode_output("sums", rows.sum(axis=1, dtype=np.float64))
+        return InferenceResponse(model_name=self.name, outputs=[output])
+
+    def failure(self, how: str | None) -> MLServerError:
+        """What the engine says when it is in trouble."""
+        if how == "not ready":
+            return ModelNotReady(self.name)
+        if how == "overloaded":
+            return Overloaded("more waits than may wait")
+        if how == "unavailable":
+            error = MLServerError("away")
+            error.kind = Kind.UNAVAILABLE
+            return error
+        return DeadlineExceeded("it took too long") if how == "hang" else WorkerDied(self.name)
+
+
+class Deadly(MLModel):
+    """Sums; its process ends at the number 666, and never answers at 667."""
+
+    row_wise = True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        rows = NumpyCodec.decode_input(payload.inputs[0])
+        if (rows == BEAST).any():
+            os.kill(os.getpid(), signal.SIGKILL)
+        while (rows == BEAST + 1).any():
+            time.sleep(0.1)  # noqa: ASYNC251 - the point of it
+        output = NumpyCodec.encode_output("sums", rows.sum(axis=1, dtype=np.float64))
+        return InferenceResponse(model_name=self.name, outputs=[output])

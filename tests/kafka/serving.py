@@ -50,8 +50,9 @@ def make_folder(folder: Path, topics: Topics, models: dict[str, dict[str, Any]],
 class Server(Served):
     """The server of a folder; entering the context waits until it is ready."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(".", cwd=folder, env=environment())
+    def __init__(self, folder: Path, **variables: str) -> None:
+        """`variables` are set in its environment, as `MLSERVER_*`."""
+        super().__init__(".", cwd=folder, env=environment(**variables))
 
     @property
     def process(self) -> psutil.Process:

@@ -16,7 +16,7 @@ def records(count: int) -> list[Sent]:
 
 def test_two_servers_share_what_comes_and_a_restart_goes_on(kafka_bootstrap: str, tmp_path: Path) -> None:
     topics = fresh(kafka_bootstrap, PARTITIONS)
-    folder = make_folder(tmp_path / "served", topics, SUM)
+    folder = make_folder(tmp_path / "served", topics, SUM, kafka_ordering="partition")
     with Watch(kafka_bootstrap, topics.output) as answers:
         with Server(folder) as first, Server(folder) as second:
             for server in (first, second):

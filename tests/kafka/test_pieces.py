@@ -3,16 +3,17 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlserver.kafka.door import _pieces
 from mlserver.kafka.records import Record
+from mlserver.kafka.stacks import _pieces
 from mlserver.kafka.tracker import Lane
+from mlserver.types.tensors import TensorRequest
 from mlserver.wire.json import RequestHead
 
 
 @given(st.lists(st.integers(1, 9), min_size=1), st.integers(1, 12))
 def test_no_piece_has_more_rows_than_its_model_may_get(rows: list[int], max_rows: int) -> None:
     lane = Lane("input", 0)
-    stack = []
+    stack: list[tuple[Record, RequestHead | TensorRequest]] = []
     for offset, count in enumerate(rows):
         record = Record(lane, offset, None, b"")
         record.rows = count

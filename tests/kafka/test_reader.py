@@ -1,6 +1,7 @@
 """The reader against a client that does what a group does at its worst moments."""
 
 import queue
+import threading
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -8,6 +9,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from mlserver.kafka import reader as reader_module
+from mlserver.kafka.figures import Figures
 from mlserver.kafka.reader import Reader
 from mlserver.kafka.records import Record
 from mlserver.kafka.writer import Writer
@@ -60,6 +62,9 @@ class FakeConsumer:
         self.commits: list[list[tuple[int, int]]] = []
         self.callbacks: dict[str, Callable[..., None]] = {}
         self.refusal: KafkaError | None = None
+        self.paused: set[int] = set()
+        self.stored: dict[int, int] = {}
+        self.seeks: list[tuple[int, int]] = []
 
     def subscribe(self, topics: list[str], **callbacks: Callable[..., None]) -> None:
         self.callbacks = callbacks
@@ -82,17 +87,30 @@ class FakeConsumer:
             self.on_commit(None, offsets)
 
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
-        return []
+        return [TopicPartition(TOPIC, found.partition, self.stored.get(found.partition, -1001)) for found in partitions]
 
-    def pause(self, partitions: list[TopicPartition]) -> None: ...
+    def get_watermark_offsets(
+        self, partition: TopicPartition, timeout: float = 0, *, cached: bool = False
+    ) -> tuple[int, int]:
+        return (0, 0)
 
-    def resume(self, partitions: list[TopicPartition]) -> None: ...
+    def seek(self, partition: TopicPartition) -> None:
+        self.seeks.append((partition.partition, partition.offset))
+
+    def pause(self, partitions: list[TopicPartition]) -> None:
+        self.paused |= {found.partition for found in partitions}
+
+    def resume(self, partitions: list[TopicPartition]) -> None:
+        self.paused -= {found.partition for found in partitions}
 
     def close(self) -> None: ...
 
 
 class FakeTopics:
     def look(self, *, reading: bool) -> None: ...
+
+    def answers(self) -> bool:
+        return True
 
     def count(self) -> None: ...
 
@@ -104,6 +122,14 @@ class FakeWriter:
         self.topics = FakeTopics()
         self.acknowledged: list[Record] = []
         self.idle = True
+        self.figures = Figures("group")
+        self.fence = threading.Lock()
+        self.rewinding = threading.Event()
+
+    def attach(self, consumer: Consumer, in_flight: Callable[[], int]) -> None: ...
+
+    def rewound(self) -> None:
+        self.rewinding.clear()
 
     def serve(self, timeout_seconds: float = 0) -> None: ...
 
@@ -118,9 +144,10 @@ class House:
     def __init__(self, **settings: Any) -> None:
         self.writer = FakeWriter()
         given = Settings(kafka_topic_input=TOPIC, **settings)
-        self.reader = Reader(given, {}, cast("Writer", self.writer), lambda: None)
+        self.reader = Reader(given, {}, cast("Writer", self.writer), queue.Queue(maxsize=2), lambda: None)
         self.consumer = cast("FakeConsumer", self.reader._consumer)
-        self.reader.subscribe()
+        self.reader.topics = [TOPIC]
+        self.reader.turn()
         self.consumer.happens("on_assign", 0, 1)
 
     def read(self, *messages: FakeMessage) -> None:
@@ -274,3 +301,30 @@ def test_a_client_that_cannot_go_on_says_so() -> None:
     house = House()
     house.reader._on_error(KafkaError(KafkaError._FATAL, "fenced", fatal=True))
     assert house.reader.fatal is not None
+
+
+def test_a_rewind_goes_back_to_what_is_committed_or_was_read_first() -> None:
+    house = House(kafka_delivery="exactly_once")
+    house.read(FakeMessage(5), FakeMessage(6), FakeMessage(30, partition=1))
+    old = house.taken()
+    house.consumer.stored = {0: 6}
+    house.writer.rewinding.set()
+    house.read(FakeMessage(6), FakeMessage(30, partition=1))
+    assert house.consumer.seeks == [(0, 6), (1, 30)]
+    assert all(record.lane.revoked for record in old)
+    new = house.taken()
+    house.writer.acknowledged = [*old, *new]
+    house.reader.turn()
+    house.reader.turn()
+    assert house.reader.in_flight == 0
+    assert house.committed == [], "transactions commit, not the consumer"
+
+
+def test_a_partition_that_stays_while_another_comes_is_not_left_paused() -> None:
+    house = House()
+    house.block()
+    assert house.consumer.paused == {0, 1}
+    house.consumer.happens("on_assign", 2)
+    assert house.consumer.paused == set()
+    house.reader.turn()
+    assert house.consumer.paused == {0, 1, 2}, "there is no room yet"

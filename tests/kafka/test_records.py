@@ -8,22 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlserver.errors import InferenceError, MLServerError, ModelNotFound
+from mlserver.kafka.answers import Signature, answer_headers, dead_letter_headers, error_answer, too_large
 from mlserver.kafka.letters import DEAD, ERROR, RESULT, Letter, Reports
-from mlserver.kafka.records import (
-    Headers,
-    Record,
-    answer_headers,
-    dead_letter_headers,
-    error_answer,
-    head_of,
-    request_of,
-    too_large,
-)
+from mlserver.kafka.records import Headers, Record, head_of, request_of
 from mlserver.kafka.tracker import Lane
+from mlserver.settings import Settings
 from mlserver.wire.json import JsonReader
 from tests.kafka.client import model, request
 
 READER = JsonReader()
+SIGNATURE = Signature(Settings())
 NAMES = st.text(max_size=8) | st.sampled_from(
     ["mlserver-model", "MLServer-Model", "mlserver-version", "mlserver-method", "traceparent", "Correlation-ID"]
 )
@@ -52,9 +46,9 @@ def test_nothing_that_a_record_holds_is_worse_than_a_refusal(
     except MLServerError as error:
         one.error = error
     if one.error is None:
-        found = answer_headers(one)
+        found = answer_headers(one, SIGNATURE)
     else:
-        body, found = error_answer(one, one.error)
+        body, found = error_answer(one, one.error, SIGNATURE)
         assert json.loads(body) == {"error": str(one.error)}
         letter = dead_letter_headers(one, one.error, "me")
         assert letter[: len(headers)] == headers
@@ -115,7 +109,9 @@ def test_a_message_is_cut_at_a_whole_character() -> None:
 
 def test_a_dead_letter_says_what_happened() -> None:
     error = ModelNotFound("sum")
-    assert dead_letter_headers(record(headers=[("a", None)]), error, "me", 3) == [
+    one = record(headers=[("a", None)])
+    one.attempts = 3
+    assert dead_letter_headers(one, error, "me") == [
         ("a", None),
         ("mlserver-dead-letter-error", b"not_found"),
         ("mlserver-dead-letter-message", b"model 'sum' not found"),
@@ -139,7 +135,7 @@ def test_what_a_letter_can_spare() -> None:
         ("mlserver-dead-letter-dropped", b"headers"),
         ("mlserver-dead-letter-dropped", b"headers, key"),
     ]
-    reply = Letter(Reports(), ERROR, one, "out", *error_answer(one, one.error))
+    reply = Letter(Reports(), ERROR, one, "out", *error_answer(one, one.error, SIGNATURE))
     assert [reply.shrink(), reply.shrink(), reply.shrink()] == [True, True, False]
     assert reply.headers == [("mlserver-status", b"error"), ("mlserver-source", b"in/3/7")]
     assert not Letter(Reports(), RESULT, one, "out", b"body", []).shrink()

@@ -3,6 +3,7 @@
 import click
 
 from mlserver.cli.build import build, dockerfile
+from mlserver.cli.dead_letters import dead_letters
 from mlserver.cli.infer import infer
 from mlserver.cli.init import init
 from mlserver.cli.start import start
@@ -23,7 +24,7 @@ def root() -> None:
     """Serve machine-learning models over REST, gRPC and Kafka."""
 
 
-for command in (start, init, infer, dockerfile, build):
+for command in (start, init, infer, dockerfile, build, dead_letters):
     root.add_command(command)
 
 

@@ -6,6 +6,7 @@ travel as their raw bytes, never pickled. Bytes that do not begin so, do not par
 ProtocolError: the socket is closed and its process replaced.
 """
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -70,13 +71,14 @@ class Result(msgspec.Struct, array_like=True, tag="result", gc=False):
 
 
 class Failure(msgspec.Struct, array_like=True, tag="failure", gc=False):
-    """An error for the next `members` members of call `number`."""
+    """An error for the next `members` members of call `number`; `error` is the name of its class."""
 
     number: int
     members: int
     kind: str
     message: str
     status_code: int | None
+    error: str = ""
 
 
 class Configure(msgspec.Struct, array_like=True, tag="configure"):
@@ -85,10 +87,21 @@ class Configure(msgspec.Struct, array_like=True, tag="configure"):
     settings: str
 
 
+class ModelTopics(msgspec.Struct, array_like=True):
+    """The Kafka topics and group that a model has of its own; `version` None stands for the default."""
+
+    name: str
+    version: str | None
+    inputs: list[str]
+    output: str | None
+    group: str | None
+
+
 class Models(msgspec.Struct, array_like=True, tag="models"):
     """What is served now: (name, version or None for the default, rows that may be stacked; 1 for none)."""
 
     served: list[tuple[str, str | None, int]]
+    topics: list[ModelTopics] = []
 
 
 class Started(msgspec.Struct, array_like=True, tag="started"):
@@ -101,6 +114,15 @@ class Drain(msgspec.Struct, array_like=True, tag="drain"):
     """Take no more in, finish what is under way within `grace_seconds`, and end."""
 
     grace_seconds: float
+
+
+class Report(msgspec.Struct, array_like=True, tag="report"):
+    """What the Kafka door has counted, about once a second; see `mlserver.events.KafkaFigures`."""
+
+    groups: list[dict[str, Any]]
+    batches: int
+    batch_records: int
+    retried: int
 
 
 class Host(msgspec.Struct, array_like=True, tag="host"):
@@ -203,7 +225,7 @@ class Beat(msgspec.Struct, array_like=True, tag="beat"):
 
 Word = (
     Call | Result | Failure | Configure | Models | Started | Drain | Host | Load | Loaded | NotLoaded | Unload
-    | Awaits | Open | Credit | Done | Cancel | CustomCall | CustomAnswer | Beat
+    | Awaits | Open | Credit | Done | Cancel | CustomCall | CustomAnswer | Beat | Report
 )  # fmt: skip
 _DECODER = msgspec.msgpack.Decoder(list[Word])
 _ENCODER = msgspec.msgpack.Encoder()
@@ -231,7 +253,7 @@ class Frame:
         self._words.append(
             Call(
                 number, request.model, request.version, request.id, request.parameters, outputs, headers,
-                list(members), tensors, handle,
+                list(members), tensors, handle, _left(request),
             )
         )  # fmt: skip
 
@@ -247,7 +269,10 @@ class Frame:
 
     def failure(self, number: int, members: int, error: MLServerError) -> None:
         """An error for `members` neighbours."""
-        self._words.append(Failure(number, members, error.kind.value, str(error), error.status_code))
+        # A caller's own copy of an error that several had is of no class of its own.
+        cause = error.__cause__ if type(error) is MLServerError else None
+        name = type(cause if isinstance(cause, MLServerError) else error).__name__
+        self._words.append(Failure(number, members, error.kind.value, str(error), error.status_code, name))
 
     def _tensor(self, tensor: Tensor) -> _TensorHead:
         data = tensor.data
@@ -276,6 +301,11 @@ class Frame:
             raise ProtocolError(f"a frame of {length} bytes is over the limit of {MAX_FRAME_BYTES}")
         parts[0] = MAGIC + length.to_bytes(4, "little") + len(head).to_bytes(4, "little")
         return parts
+
+
+def _left(request: TensorRequest) -> float | None:
+    """Seconds of the request's time: clocks differ between machines, and so do the words for them."""
+    return None if request.deadline is None else max(0.0, request.deadline - time.monotonic())
 
 
 class Assembler:
@@ -340,9 +370,11 @@ class Parsed:
         outputs = [OutputRequest(name, parameters) for name, parameters in call.outputs] if call.outputs else None
         headers = call.headers
         inputs = [self._tensor(head) for head in call.tensors]
+        deadline = None if call.timeout_seconds is None else time.monotonic() + call.timeout_seconds
         return TensorRequest(
-            call.model, call.version, inputs, call.id, call.parameters, outputs, (lambda: headers) if headers else None
-        )
+            call.model, call.version, inputs, call.id, call.parameters, outputs,
+            (lambda: headers) if headers else None, deadline,
+        )  # fmt: skip
 
     def response(self, result: Result) -> TensorResponse:
         """The response of `result`. Words with tensors must be read in the order of the frame."""

@@ -1,22 +1,24 @@
-"""The Kafka door's process: ``python -m mlserver.kafka FD``, started by the server, which holds the other end of FD."""
+"""The Kafka door's process: ``python -m mlserver.kafka FD IDENTITY``, started by the server at the other end of FD."""
 
 import logging
 import os
+import queue
 import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Iterable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from confluent_kafka import KafkaException
 
 from mlserver.engine.frames import Configure, Drain, Frame, Models, ProtocolError, Started, Word
-from mlserver.kafka.config import consumer_config, producer_config
-from mlserver.kafka.door import Door
+from mlserver.kafka.bridge import Group, make_bridge, topics_by_group, topics_written
+from mlserver.kafka.door import Door, Surroundings
 from mlserver.kafka.link import Link, SchedulerGone
-from mlserver.kafka.reader import Reader
+from mlserver.kafka.reader import Batch, Reader
+from mlserver.kafka.transactions import Transactions
 from mlserver.kafka.writer import Writer
 from mlserver.logging import configure_logging
 from mlserver.settings import Settings
@@ -30,15 +32,20 @@ _SIGTERM_GRACE_SECONDS = 20.0
 
 
 class Process:
-    """Both threads, and what ends them."""
+    """The door's thread, one thread for each group, and what ends them. The server's own group has the main one."""
 
-    def __init__(self, settings: Settings, link: Link) -> None:
+    def __init__(self, settings: Settings, link: Link, identity: str) -> None:
         self._settings = settings
+        self._identity = identity
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._writer = Writer(settings, producer_config(settings))
-        self._reader = Reader(settings, consumer_config(settings), self._writer, self._ring)
-        self._door = Door(link, self._wake, self._reader.batches, self._writer, self._on_words)
+        self._batches: queue.Queue[Batch] = queue.Queue(maxsize=2)
+        self._writers: dict[str, Writer | Transactions] = {}
+        self._readers: dict[str, Reader] = {}
+        self._open(settings.kafka_group_id)
+        around = Surroundings(link, self._wake, self._batches, self._writers, self._on_words, self._figures)
+        self._door = Door(around, settings)
         self._thread = threading.Thread(target=self._run_door, name="door")
+        self._groups: list[threading.Thread] = []
         self._parent = os.getppid()
         self._deadline: float | None = None
         self._served = threading.Event()
@@ -51,22 +58,39 @@ class Process:
         # Reading starts when there is a model to read for.
         while self._deadline is None and not self._served.wait(0.1):
             pass
-        if self._deadline is None:
-            self._reader.subscribe()
+        self._read(self._settings.kafka_group_id)
+        self._ring()
+        for thread in self._groups:
+            thread.join()
+        return self._exit_code
+
+    def _open(self, group: str) -> Reader:
+        """A consumer for `group`, not yet reading, and its producer."""
+        given = Group(group, self._settings, self._identity, self._batches, self._ring)
+        reader, self._writers[group] = make_bridge(given)
+        self._readers[group] = reader
+        return reader
+
+    def _read(self, group: str) -> None:
+        """Read for one group until the end, and finish what it has."""
+        reader, writer = self._readers[group], self._writers[group]
         try:
             while self._deadline is None:
-                self._reader.turn()
-                self._look_around()
+                reader.turn()
+                self._look_around(reader, writer)
         except Exception:
             logger.exception("the Kafka door failed")
             self._fail()
         self._ring()
-        self._reader.finish(lambda: not self._thread.is_alive(), self._deadline or 0.0)
-        return self._exit_code
+        reader.finish(lambda: not self._thread.is_alive(), self._deadline or 0.0)
 
-    def _look_around(self) -> None:
+    def _figures(self) -> list[dict[str, Any]]:
+        """Of all groups, for operators."""
+        return [writer.figures.report(self._readers[group].in_flight) for group, writer in self._writers.items()]
+
+    def _look_around(self, reader: Reader, writer: Writer | Transactions) -> None:
         """For what ends this process, but the scheduler's words."""
-        if fatal := self._writer.fatal or self._reader.fatal:
+        if fatal := writer.fatal or reader.fatal:
             logger.error("the Kafka client cannot go on: %s", fatal)
             self._fail()
         elif os.getppid() != self._parent:
@@ -91,10 +115,27 @@ class Process:
 
     def _on_words(self, words: Iterable[Word]) -> None:
         for word in words:
-            if isinstance(word, Models) and word.served:
-                self._served.set()
+            if isinstance(word, Models):
+                self._serve(word)
             elif isinstance(word, Drain):
                 self._drain(word.grace_seconds)
+
+    def _serve(self, models: Models) -> None:
+        """Read what the models that are served now read; a group that is new has a consumer of its own."""
+        if not (models.served or self._served.is_set()):
+            return
+        written = topics_written(self._settings, models.topics)
+        for group, topics in topics_by_group(self._settings, models.topics).items():
+            reader = self._readers.get(group)
+            if reader is None:
+                reader = self._open(group)
+                self._groups.append(threading.Thread(target=self._read, args=(group,), name=group))
+                self._groups[-1].start()
+            self._writers[group].topics.watch(topics, written)
+            reader.topics = topics
+        for group in self._readers.keys() - topics_by_group(self._settings, models.topics).keys():
+            self._readers[group].topics = ()
+        self._served.set()
 
     def _drain(self, grace_seconds: float) -> None:
         """Begin to end; whatever hangs by then, a broker that is away or a model, is left when the grace is over."""
@@ -129,9 +170,9 @@ def _say(link: Link, refusal: str | None) -> None:
     link.send(frame.parts())
 
 
-def _serve(settings: Settings, link: Link) -> int:
+def _serve(settings: Settings, link: Link, identity: str) -> int:
     try:
-        process = Process(settings, link)
+        process = Process(settings, link, identity)
     except KafkaException as error:
         _say(link, f"kafka_config: {' '.join(error.args[0].str().split())}")
         return 1
@@ -142,8 +183,8 @@ def _serve(settings: Settings, link: Link) -> int:
     return process.run()
 
 
-def main(fd: int) -> NoReturn:
-    """Run the door on the inherited socket `fd`."""
+def main(fd: int, identity: str) -> NoReturn:
+    """Run the door on the inherited socket `fd`; `identity` is its server's own."""
     for sig in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(sig, signal.SIG_IGN)  # from a terminal they reach the whole group; the server drains its doors
     link = Link(socket.socket(fileno=fd))
@@ -151,7 +192,7 @@ def main(fd: int) -> NoReturn:
     try:
         settings = _configured(link)
         configure_logging(settings)
-        code = _serve(settings, link)
+        code = _serve(settings, link, identity)
     except SchedulerGone:
         pass
     except Exception:
@@ -162,4 +203,4 @@ def main(fd: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2])

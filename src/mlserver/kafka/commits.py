@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from mlserver.kafka.failpoints import hit
+from mlserver.kafka.figures import Durations
 from mlserver.kafka.tracker import Lane
 
 _EVERY_SECONDS = 0.2
@@ -21,8 +23,12 @@ class Committer:
     done: int
     """Records done since the last commit was sent."""
 
-    def __init__(self, lanes: Mapping[tuple[str, int], Lane], on_error: Callable[[KafkaError], None]) -> None:
+    def __init__(
+        self, lanes: Mapping[tuple[str, int], Lane], on_error: Callable[[KafkaError], None], durations: Durations
+    ) -> None:
+        """`durations` are told how long each commit took."""
         self._lanes = lanes
+        self._durations = durations
         self._on_error = on_error
         self._sent_at = 0.0
         self.under_way = False
@@ -41,6 +47,7 @@ class Committer:
         if not offsets:
             return
         self.under_way = True
+        hit("before_commit")
         try:
             consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
@@ -62,9 +69,11 @@ class Committer:
     def on_commit(self, error: KafkaError | None, offsets: list[TopicPartition]) -> None:
         """The broker's word; a lane that has gone since, or is another one, learns nothing wrong from it."""
         self.under_way = False
+        hit("after_commit")
         if error is not None:
             self._failed(error)
             return
+        self._durations.add(time.monotonic() - self._sent_at)
         for found in offsets:
             lane = self._lanes.get((found.topic, found.partition))
             if found.error is not None:
@@ -76,6 +85,27 @@ class Committer:
         self.under_way = False
         self.done += 1  # so that the next turn that is due tries again
         self._on_error(error)
+
+
+class TransactionalCommitter(Committer):
+    """Transactions have committed what is done: this only keeps the lanes' books."""
+
+    def when_due(self, consumer: Consumer, *, urgent: bool = False) -> None:
+        """What is done is committed."""
+        if not self.done:
+            return
+        self.done = 0
+        for lane in self._lanes.values():
+            position = lane.uncommitted
+            if position is not None:
+                lane.committed(position)
+
+    def last(self, consumer: Consumer, lanes: Iterable[Lane]) -> None:
+        """Nothing is left to commit."""
+
+    def owing(self) -> bool:
+        """Never."""
+        return False
 
 
 def _owed(lanes: Iterable[Lane]) -> list[TopicPartition]:

@@ -55,6 +55,17 @@ def producer_config(settings: Settings) -> Config:
     return own | user | {"enable.idempotence": True, "acks": "all"}
 
 
+def transactional_config(settings: Settings, consumer: Config, identity: str) -> Config:
+    """The producer's for exactly once. Its name outlives the process, so that the next life ends its transactions."""
+    config = producer_config(settings)
+    if config["message.timeout.ms"] == 0:
+        del config["message.timeout.ms"]  # by default that of the transaction, and it may not be more
+    # What a kill leaves open, every reader of committed records waits for: 10 s instead of librdkafka's minute.
+    own: Config = {"transaction.timeout.ms": 10_000}
+    name = f"{settings.kafka_group_id}-{consumer.get('group.instance.id') or identity}"
+    return own | config | {"transactional.id": name}
+
+
 def admin_config(settings: Settings) -> Config:
     """What creates topics: the producer's way to the broker, without a producer's identity."""
     return {key: value for key, value in producer_config(settings).items() if key != "enable.idempotence"}

@@ -1,74 +1,78 @@
-"""From batches of records to answers: decodes them, asks the scheduler, produces in the order of reading.
+"""From batches of records to answers: decodes them, asks the scheduler, produces in the order of their lanes.
 
 Runs in a thread of its own. What one poll brought is decoded together, stacked by batch key where the model is
-row-wise, and sent as one frame. Answers are written in the order in which their records were read, whatever order they
-come in: that is `kafka_ordering: partition`.
+row-wise, and sent as one frame.
 """
 
-import logging
 import os
 import queue
 import select
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from mlserver.engine.frames import Failure, Frame, Models, Parsed, ProtocolError, Result, Word, error_of
-from mlserver.engine.rows import batch_key, merge, row_count, split
-from mlserver.errors import InferenceError, Kind, MLServerError
+from mlserver.engine.frames import (
+    Failure,
+    Frame,
+    Models,
+    ModelTopics,
+    Parsed,
+    ProtocolError,
+    Report,
+    Result,
+    Word,
+    error_of,
+)
+from mlserver.errors import InferenceError
+from mlserver.kafka.calls import Calls
+from mlserver.kafka.failpoints import hit
+from mlserver.kafka.failures import judge
+from mlserver.kafka.forms import encode, encode_members
 from mlserver.kafka.link import Link
+from mlserver.kafka.order import Order, Ordering, lane_of_order
 from mlserver.kafka.reader import Batch
-from mlserver.kafka.records import Record, head_of, request_of
+from mlserver.kafka.records import Record
+from mlserver.kafka.retries import Retries
+from mlserver.kafka.routes import Routes
+from mlserver.kafka.stacks import Asked, Stacker
+from mlserver.kafka.transactions import Transactions
 from mlserver.kafka.writer import Writer
-from mlserver.types.tensors import TensorRequest, TensorResponse
-from mlserver.wire.json import JsonReader, RequestHead, member_bytes, output_requests, response_bytes
+from mlserver.settings import Settings
 
-logger = logging.getLogger("mlserver.kafka")
-
-_Stack = list[tuple[Record, RequestHead]]
-_Asked = tuple[Sequence[Record], TensorRequest]
-
-# Two frames at the scheduler: it predicts one while this thread decodes the next.
-_MAX_FRAMES = 2
-# Before a record is tried again for which no model was ready.
-_AGAIN_SECONDS = 0.2
+# The longest wait for a socket or a bell, which both end it.
+_IDLE_SECONDS = 0.1
+# Between words of figures to the scheduler.
+_REPORT_SECONDS = 1.0
 
 
-class _Call:
-    """Records that were sent to the scheduler together; the first `answered` of them have their answers."""
+class Surroundings(NamedTuple):
+    """Where batches come from and answers go, who is told of words, and what is reported of the groups."""
 
-    __slots__ = ("answered", "frame", "records")
-
-    def __init__(self, frame: int, records: Sequence[Record]) -> None:
-        self.frame = frame
-        self.records = records
-        self.answered = 0
+    link: Link
+    wake: int
+    batches: "queue.Queue[Batch]"
+    writers: Mapping[str, Writer | Transactions]
+    on_words: Callable[[Iterable[Word]], None]
+    figures: Callable[[], list[dict[str, Any]]]
 
 
 class Door:
     """The thread between the reader's queue and the scheduler's socket."""
 
-    def __init__(
-        self,
-        link: Link,
-        wake: int,
-        batches: queue.Queue[Batch],
-        writer: Writer,
-        on_words: Callable[[Iterable[Word]], None],
-    ) -> None:
-        self._link = link
-        self._wake = wake
-        self._batches = batches
-        self._writer = writer
-        self._on_words = on_words
-        self._reader = JsonReader()
-        self._max_rows: dict[tuple[str, str | None], int] = {}
-        self._window: deque[Record] = deque()
-        self._calls: dict[int, _Call] = {}
-        self._frames: dict[int, int] = {}  # frame -> its calls without a whole answer
-        self._again: deque[tuple[float, Record]] = deque()
-        self._numbers = 0
+    def __init__(self, around: Surroundings, settings: Settings) -> None:
+        self._link, self._wake, self._batches, self._writers, self._on_words, self._figures = around
+        # A transaction holds a partition's answers without gaps: what waits for order there, waits here.
+        exactly_once = settings.kafka_delivery == "exactly_once"
+        self._ordering: Ordering = "partition" if exactly_once else settings.kafka_ordering
+        self._unknown_model = settings.kafka_unknown_model
+        self._settings = settings
+        self._stacker = Stacker(self._routes([]))
+        self._calls = Calls()
+        self._order: Order[Record] = Order()
+        self._retries = Retries(settings.kafka_retry_max_attempts, settings.kafka_retry_backoff_seconds)
+        self._counted = [0, 0]
+        self._report_at = 0.0
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -81,80 +85,95 @@ class Door:
         poll.register(self._link.fileno(), select.POLLIN)
         poll.register(self._wake, select.POLLIN)
         while not (self._stopping.is_set() and not self._calls):
-            self._send_again()
+            self._try_again()
+            self._report()
             self._take_batches()
-            for fd, _ in poll.poll(100):
+            for fd, _ in poll.poll(self._wait_seconds() * 1000):
                 if fd == self._wake:
                     os.eventfd_read(self._wake)
                 else:
                     self._receive()
 
+    def _wait_seconds(self) -> float:
+        soon = self._calls.wait_seconds(time.monotonic())
+        return _IDLE_SECONDS if soon is None else min(soon, _IDLE_SECONDS)
+
     def _take_batches(self) -> None:
-        while len(self._frames) < _MAX_FRAMES and not self._stopping.is_set():
+        while self._calls.room(time.monotonic()) and not self._stopping.is_set():
             try:
                 batch = self._batches.get_nowait()
             except queue.Empty:
                 return
-            self._dispatch([record for record in batch if not record.lane.revoked])
-            self._write_answered()
+            self._counted[0] += 1
+            self._counted[1] += len(batch)
+            self._dispatch(batch)
 
-    def _dispatch(self, records: Sequence[Record]) -> None:
-        """Decode, group and send; a record that does not decode has its error at once."""
-        self._window.extend(records)
-        stacks: dict[object, _Stack] = {}
+    def _report(self) -> None:
+        now = time.monotonic()
+        if now < self._report_at:
+            return
+        self._report_at = now + _REPORT_SECONDS
+        frame = Frame()
+        frame.add(Report(self._figures(), self._counted[0], self._counted[1], self._retries.retried))
+        self._link.send(frame.parts())
+
+    def _dispatch(self, batch: Batch) -> None:
+        """Let a poll's records take their places, and ask; a record that does not decode has its error at once."""
+        records = [record for record in batch if not record.lane.revoked]
+        for record in records:
+            record.order = lane_of_order(self._ordering, record.lane, record.key)
+            self._order.enter(record.order, record)
+        self._ask(records)
+
+    def _ask(self, records: Sequence[Record]) -> None:
+        calls = self._stacker.calls([record for record in records if record.error is None])
+        self._send(self._but_quarantined(calls) if self._retries.active else calls)
         for record in records:
             if record.error is not None:
-                continue
-            try:
-                head = head_of(record, self._reader)
-                key = None
-                if self._bound(record) > 1:
-                    key = batch_key(record.model, record.version, head)
-            except Exception as error:
-                record.error = _as_told(record, error)
-                continue
-            if key is None:
-                stacks[record] = [(record, head)]
+                self._settle(record)
+
+    def _but_quarantined(self, calls: Sequence[Asked]) -> Sequence[Asked]:
+        """Without what has to wait until it is known who killed its model's worker."""
+        asked = []
+        for records, request in calls:
+            if self._retries.quarantined(request.model):
+                self._retries.hold(records)
             else:
-                record.rows = row_count(head)
-                stacks.setdefault(key, []).append((record, head))
-        calls = (self._call(piece) for stack in stacks.values() for piece in _pieces(stack, self._bound(stack[0][0])))
-        self._send([call for call in calls if call is not None])
+                asked.append((records, request))
+        return asked
 
-    def _bound(self, record: Record) -> int:
-        """Rows of one stack for the record's model, which need not be served here."""
-        return self._max_rows.get((record.model, record.version), 1)
+    def _try_again(self) -> None:
+        """What is due; those behind it in their lanes wait, so that order is kept."""
+        retries = self._retries
+        if not retries.active or self._stopping.is_set():
+            return
+        now = time.monotonic()
+        if due := retries.due(now):
+            self._ask(self._not_revoked(due))
+        for record in self._not_revoked(retries.due_alone(now, self._calls.busy)):
+            self._send(self._stacker.calls([record]))
+            if record.error is not None:
+                self._settle(record)
 
-    def _call(self, piece: _Stack) -> _Asked | None:
-        """The records of a piece as one request; those whose data do not fit have their errors."""
-        first, head = piece[0]
-        if len(piece) > 1:
-            inputs = self._reader.stack([head for _, head in piece])
-            if inputs is not None:
-                request = TensorRequest(
-                    first.model, first.version, inputs, None, head.parameters, output_requests(head)
-                )
-                return [record for record, _ in piece], request
-        good: list[Record] = []
-        requests: list[TensorRequest] = []
-        for record, head in piece:
-            try:
-                requests.append(request_of(record, head, self._reader))
-                good.append(record)
-            except Exception as error:
-                record.error = _as_told(record, error)
-        return (good, merge(requests)) if good else None
+    def _not_revoked(self, records: Iterable[Record]) -> list[Record]:
+        """Those of `records` that are still this server's; the others are out of the way."""
+        ours = []
+        for record in records:
+            if record.lane.revoked:
+                self._settle(record)
+            else:
+                ours.append(record)
+        return ours
 
-    def _send(self, calls: Sequence[_Asked]) -> None:
+    def _send(self, calls: Sequence[Asked]) -> None:
         """One frame with all calls; where they cannot be one, each alone, and what cannot be sent has its error."""
         if not calls:
             return
-        number = self._number()
-        numbered = [(self._number(), call) for call in calls]
+        numbered = [(self._calls.number(), records, request) for records, request in calls]
         try:
             frame = Frame()
-            for call_number, (records, request) in numbered:
-                frame.call(call_number, request, [record.rows for record in records])
+            for number, records, request in numbered:
+                frame.call(number, request, [record.rows for record in records])
             parts = frame.parts()
         except (TypeError, ValueError, OverflowError, RecursionError, ProtocolError) as error:
             if len(calls) > 1:
@@ -164,120 +183,52 @@ class Door:
             for record in calls[0][0]:
                 record.error = InferenceError(f"the request cannot be passed on to the model: {error}")
             return
-        for call_number, (records, _) in numbered:
-            self._calls[call_number] = _Call(number, records)
-        self._frames[number] = len(calls)
+        sent = [(number, request.model, records) for number, records, request in numbered]
+        self._calls.sent(sent, time.monotonic())
         self._link.send(parts)
-
-    def _number(self) -> int:
-        self._numbers += 1
-        return self._numbers
 
     def _receive(self) -> None:
         for parsed in self._link.receive():
             for word in parsed.words:
                 if isinstance(word, Result):
+                    hit("after_infer")
                     self._answered(word, parsed)
                 elif isinstance(word, Failure):
                     self._failed(word)
                 elif isinstance(word, Models):
-                    self._max_rows = {(name, version): rows for name, version, rows in word.served}
+                    self._models(word)
             self._on_words(parsed.words)
-            self._write_answered()
+
+    def _models(self, word: Models) -> None:
+        self._stacker.bounds = {(name, version): rows for name, version, rows in word.served}
+        self._stacker.routes = self._routes(word.topics)
+        self._retries.wake()
+
+    def _routes(self, topics: Sequence[ModelTopics]) -> Routes:
+        return Routes(topics, self._settings.kafka_reply_topics, self._settings.kafka_topic_input)
 
     def _answered(self, word: Result, parsed: Parsed) -> None:
         response = parsed.response(word)
-        records = self._next(word)
+        records = self._calls.answered(word.number, word.members)
         if len(records) == 1:
-            _encode(records[0], response)
-            return
-        try:
-            bodies = member_bytes(
-                response, [record.rows for record in records], [record.request_id for record in records]
-            )
-        except MLServerError:
-            # One of them has an output that JSON cannot carry: the others still have their answers.
-            for record, part in zip(records, split(response, [record.rows for record in records]), strict=True):
-                _encode(record, part)
-            return
-        for record, body in zip(records, bodies, strict=True):
-            record.model, record.version = response.model, response.version
-            record.body = body
+            encode(records[0], response)
+        else:
+            encode_members(records, response)
+        for record in records:
+            self._settle(record)
 
     def _failed(self, word: Failure) -> None:
-        error = error_of(word)
-        due = time.monotonic() + _AGAIN_SECONDS
-        for record in self._next(word):
-            if error.kind is Kind.UNAVAILABLE:
-                self._again.append((due, record))
-            else:
-                record.error = error
-
-    def _next(self, word: Result | Failure) -> Sequence[Record]:
-        """The records of the call that this word answers."""
-        call = self._calls[word.number]
-        records = call.records[call.answered : call.answered + word.members]
-        call.answered += word.members
-        if call.answered == len(call.records):
-            del self._calls[word.number]
-            self._frames[call.frame] -= 1
-            if not self._frames[call.frame]:
-                del self._frames[call.frame]
-        return records
-
-    def _send_again(self) -> None:
-        """Records that no model was ready for; the ones behind them wait, so that order is kept."""
         now = time.monotonic()
-        calls = []
-        while self._again and self._again[0][0] <= now and not self._stopping.is_set():
-            record = self._again.popleft()[1]
-            if record.lane.revoked:
-                self._window.remove(record)
-                continue
-            record.rows = 1
-            calls.append(self._call([(record, head_of(record, self._reader))]))
-        self._send([call for call in calls if call is not None])
-        self._write_answered()
-
-    def _write_answered(self) -> None:
-        window = self._window
-        while window:
-            record = window[0]
+        verdict = judge(word, self._unknown_model)
+        for record in self._calls.answered(word.number, word.members):
+            record.error = self._retries.failed(record, error_of(word), verdict, now)
             if record.error is not None:
-                self._writer.failure(record, record.error)
-            elif record.body is not None:
-                self._writer.result(record)
-            else:
-                return
-            window.popleft()
+                self._settle(record)
 
-
-def _as_told(record: Record, error: Exception) -> MLServerError:
-    """What the sender is told. Whatever a record holds, it must not take the door along, which would read it again."""
-    if isinstance(error, MLServerError):
-        return error
-    logger.exception("record %s: decoding failed", record.source)
-    return InferenceError(f"the record cannot be decoded: {type(error).__name__}: {error}")
-
-
-def _encode(record: Record, response: TensorResponse) -> None:
-    response.id = response.id or record.request_id
-    try:
-        record.body = response_bytes(response)
-    except MLServerError as error:
-        record.error = error
-    else:
-        record.model, record.version = response.model, response.version
-
-
-def _pieces(stack: _Stack, max_rows: int) -> Iterator[_Stack]:
-    """Cut a stack so that no piece has more rows than one predict should; a record is never cut."""
-    piece: _Stack = []
-    rows = 0
-    for entry in stack:
-        if piece and rows + entry[0].rows > max_rows:
-            yield piece
-            piece, rows = [], 0
-        piece.append(entry)
-        rows += entry[0].rows
-    yield piece
+    def _settle(self, record: Record) -> None:
+        """`record` has its end: write what may leave now; what others have read on is theirs to answer."""
+        if self._retries.active:
+            self._retries.ended(record)
+        for leaving in self._order.settle(record.order, record):
+            if not leaving.lane.revoked:
+                self._writers[leaving.lane.group].end(leaving)

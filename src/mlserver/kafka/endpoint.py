@@ -2,22 +2,21 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Sequence
 from typing import cast
 
 from mlserver.dataplane import DataPlane
-from mlserver.engine.frames import Assembler, Call, Frame, Parsed, ProtocolError, Started, Word
+from mlserver.engine.frames import Assembler, Call, Frame, Parsed, ProtocolError, Report, Started, Word
 from mlserver.engine.isolate import Outcome
 from mlserver.errors import ModelError
 from mlserver.types.tensors import TensorRequest
 
 logger = logging.getLogger("mlserver.kafka")
 
-# Answers are sent when a frame's calls are done, or this long after the first of them: a slow model's door must not
-# look dead.
+# Answers are sent when a frame's calls are done, or this long after the first of them: one that is slow must hold up
+# only the records of its own lane of order.
 _FLUSH_SECONDS = 0.05
-# Calls of one frame that run side by side, where `predict` is async.
+# Calls to one model that run side by side, where `predict` is async.
 _MAX_CONCURRENT_CALLS = 64
 # What encoding raises for values that a runtime may put into an answer and msgpack has no word for.
 _UNSENDABLE = (TypeError, ValueError, OverflowError, RecursionError, ProtocolError)
@@ -26,12 +25,18 @@ _UNSENDABLE = (TypeError, ValueError, OverflowError, RecursionError, ProtocolErr
 class Endpoint(asyncio.Protocol):
     """Frames from the door, answered by the data plane."""
 
-    def __init__(self, dataplane: DataPlane, on_started: Callable[["Endpoint", Started], None]) -> None:
+    def __init__(
+        self,
+        dataplane: DataPlane,
+        on_started: Callable[["Endpoint", Started], None],
+        on_report: Callable[[Report], None] = lambda report: None,
+    ) -> None:
         self._dataplane = dataplane
         self._on_started = on_started
+        self._on_report = on_report
         self._assembler = Assembler()
         self._transport: asyncio.Transport | None = None
-        self._slots = asyncio.Semaphore(_MAX_CONCURRENT_CALLS)
+        self._slots: dict[str, asyncio.Semaphore] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -68,6 +73,8 @@ class Endpoint(asyncio.Protocol):
                 calls.append((word, parsed.request(word)))
             elif isinstance(word, Started):
                 self._on_started(self, word)
+            elif isinstance(word, Report):
+                self._on_report(word)
             else:
                 raise ProtocolError(f"unexpected word {type(word).__name__}")
         answers = _Answers(len(calls), self._send)
@@ -77,7 +84,10 @@ class Endpoint(asyncio.Protocol):
             task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, call: Call, request: TensorRequest, answers: "_Answers") -> None:
-        async with self._slots:
+        slots = self._slots.get(call.model)
+        if slots is None:
+            slots = self._slots[call.model] = asyncio.Semaphore(_MAX_CONCURRENT_CALLS)
+        async with slots:
             # Between two predicts that block the loop, the other doors have their turn.
             await asyncio.sleep(0)
             try:
@@ -100,18 +110,21 @@ class _Answers:
         self._missing = calls
         self._send = send
         self._waiting: list[tuple[int, Outcome]] = []
-        self._begun = time.monotonic()
+        self._timer: asyncio.TimerHandle | None = None
 
     def add(self, number: int, outcomes: Sequence[Outcome]) -> None:
         """Take one call's outcomes in; send when it was the last, or the first has waited long enough."""
         self._waiting += [(number, outcome) for outcome in outcomes]
         self._missing -= 1
-        now = time.monotonic()
-        if not self._missing or now - self._begun > _FLUSH_SECONDS:
+        if not self._missing:
             self._flush()
-            self._begun = now
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._flush)
 
     def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         waiting, self._waiting = self._waiting, []
         try:
             self._send(_frame_of(waiting))

@@ -6,9 +6,10 @@ from typing import Any
 
 from confluent_kafka import KafkaError
 
-from mlserver.kafka.records import Headers, Record, dropped, shortest_error_answer, truncated
+from mlserver.kafka.answers import dropped, shortest_error_answer, truncated
+from mlserver.kafka.records import Headers, Record
 
-RESULT, ERROR, DEAD = "result", "error answer", "dead letter"
+RESULT, ERROR, DEAD, NOTHING = "result", "error answer", "dead letter", "nothing"
 ANY_PARTITION = -1
 
 
@@ -26,7 +27,8 @@ class Letter:
     """One record on its way to the broker, with what it takes to send it again.
 
     `part` says which of the terminal records it is. A result stands alone; an error answer and its dead letter are
-    two, and the source is done when both have arrived. `alone`: it travels in a batch of its own.
+    two, and the source is done when both have arrived. NOTHING is what a record has that is left to another server.
+    `alone`: it travels in a batch of its own.
     """
 
     __slots__ = ("_reports", "_smaller", "alone", "headers", "key", "part", "partition", "record", "topic", "value")

@@ -6,12 +6,21 @@ from typing import Any
 from confluent_kafka import Message
 
 from mlserver.errors import InferenceError
-from mlserver.kafka.records import Record
+from mlserver.kafka.records import Headers, Record
 from mlserver.kafka.tracker import Lane
 
 # For a header name that is not UTF-8 the client returns a broken list *and* sets an exception. A call that the
 # interpreter has specialised does not look for that, so that the exception would come up anywhere later; this one does.
 _headers: Any = methodcaller("headers")
+
+
+def headers_of(message: Message) -> Headers | None:
+    """The headers of `message`; None where there are none, or where they cannot be read."""
+    try:
+        found: Headers | None = _headers(message)
+    except (SystemError, UnicodeDecodeError):
+        return None
+    return found
 
 
 def record_of(lane: Lane, message: Message) -> Record:

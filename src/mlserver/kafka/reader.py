@@ -12,12 +12,15 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from mlserver.kafka.assignment import Assignment
 from mlserver.kafka.backlog import named, tell_backlog
 from mlserver.kafka.client_log import client_logger
-from mlserver.kafka.commits import Committer
+from mlserver.kafka.commits import Committer, TransactionalCommitter
+from mlserver.kafka.failpoints import hit
+from mlserver.kafka.lookout import Lookout
 from mlserver.kafka.messages import record_of, size_of
 from mlserver.kafka.records import Record
-from mlserver.kafka.tracker import Lane
+from mlserver.kafka.transactions import Transactions
 from mlserver.kafka.writer import Writer
 from mlserver.settings import Settings
 
@@ -43,28 +46,50 @@ _SAY_SECONDS = 60.0
 class Reader:
     """One consumer, its lanes, and the queue towards the model."""
 
-    def __init__(self, settings: Settings, config: dict[str, Any], writer: Writer, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        config: dict[str, Any],
+        writer: Writer | Transactions,
+        batches: "queue.Queue[Batch]",
+        wake: Callable[[], None],
+    ) -> None:
         """Raises KafkaException with librdkafka's own message where `config` is wrong."""
         self._settings = settings
         self._writer = writer
         self._wake = wake
-        self.batches: queue.Queue[Batch] = queue.Queue(maxsize=2)
+        self.batches = batches
+        self.topics: Sequence[str] = ()
+        """What is to be read; may be changed by any thread."""
+        self.in_flight = 0
+        """Records read and not yet committed, as of the last turn."""
+        self._subscribed: Sequence[str] = ()
         self.fatal: str | None = None
         """Why this consumer can never be used again, where that is so."""
-        self._lanes: dict[tuple[str, int], Lane] = {}
+        self._assignment = Assignment(settings.kafka_group_id, writer)
+        self._lanes = self._assignment.lanes
         self._held: Batch = []
         self._blocked_since: float | None = None
         self._paused = False
         self._largest = 1_024
         self._said: dict[int, float] = {}
-        self._commits = Committer(self._lanes, self._on_error)
+        transactional = settings.kafka_delivery == "exactly_once"
+        committer = TransactionalCommitter if transactional else Committer
+        self._figures = writer.figures
+        self._lookout = Lookout(writer.figures, self._lanes, writer.topics)
+        self._commits = committer(self._lanes, self._on_error, self._figures.commits)
         callbacks = {"on_commit": self._commits.on_commit, "error_cb": self._on_error}
         self._consumer = Consumer(config | callbacks, logger=client_logger)
+        writer.attach(self._consumer, lambda: self.in_flight)
 
-    def subscribe(self) -> None:
+    def _subscribe(self, topics: Sequence[str]) -> None:
         """Join the group. A topic or broker that is missing is waited for."""
+        self._subscribed = topics
+        if not topics:
+            self._consumer.unsubscribe()
+            return
         self._consumer.subscribe(
-            [self._settings.kafka_topic_input],
+            list(topics),
             on_assign=self._on_assign,
             on_revoke=self._on_revoke,
             on_lost=self._on_lost,
@@ -72,15 +97,27 @@ class Reader:
 
     def turn(self) -> None:
         """One round; returns after at most about a tenth of a second, but for what a broker makes wait."""
+        if self.topics != self._subscribed:
+            self._subscribe(self.topics)
         self._account()
+        if self._writer.rewinding.is_set():
+            self._held = []
+            try:
+                self._assignment.rewind(self._consumer)
+            except KafkaException as error:
+                self._on_error(error.args[0])
+                return
         room = self._room()
         self._commits.when_due(self._consumer, urgent=room <= 0)
         self._writer.topics.look(reading=bool(self._lanes))
+        self._lookout.look(self._consumer, paused=self._paused)
         if self._held or room <= 0:
             self._wait_for_room()
             return
         self._go_on()
         self._held = self._read(room)
+        if self._held:
+            hit("after_consume")
         self._hand_over(0)
 
     def _account(self, timeout_seconds: float = 0) -> None:
@@ -88,12 +125,14 @@ class Reader:
         self._writer.serve(timeout_seconds)
         for record in self._writer.finished():
             record.lane.done(record.offset)
+            self._figures.ended(record.error)
             self._commits.done += 1
 
     def _space(self) -> tuple[int, int]:
         """How many records, and how many bytes, are missing to the bounds of what may be in flight."""
         lanes = self._lanes.values()
-        records = self._settings.kafka_max_in_flight_records - sum(lane.records for lane in lanes)
+        self.in_flight = sum(lane.records for lane in lanes)
+        records = self._settings.kafka_max_in_flight_records - self.in_flight
         return records, self._settings.kafka_max_in_flight_bytes - sum(lane.bytes for lane in lanes)
 
     def _room(self) -> int:
@@ -119,10 +158,11 @@ class Reader:
     def _taken(self, messages: Sequence[Message]) -> Batch:
         batch: Batch = []
         largest = 0
+        now = time.monotonic()
         for message in messages:
             error = message.error()
             if error is not None:
-                self._on_error(error)
+                self._on_message_error(message, error)
                 continue
             lane = self._lanes.get((message.topic() or "", message.partition() or 0))
             if lane is None:
@@ -130,23 +170,14 @@ class Reader:
             record = record_of(lane, message)
             size = size_of(record)
             try:
-                lane.read(record.offset, size)
+                lane.read(record.offset, size, now)
             except ValueError:
-                record.lane = lane = self._rewound(lane, record.offset)
-                lane.read(record.offset, size)
+                record.lane = lane = self._assignment.gone_back(lane, record.offset)
+                lane.read(record.offset, size, now)
             largest = max(largest, size)
             batch.append(record)
         self._largest = max(largest, self._largest * 7 // 8, 256)
         return batch
-
-    def _rewound(self, lane: Lane, offset: int) -> Lane:
-        """A lane from `offset` on: the log was cut or the topic made anew, or an earlier position is read again.
-
-        What the old one had in flight is answered, but commits nothing any more.
-        """
-        logger.warning("%s/%d goes back to offset %d: what follows is read again", lane.topic, lane.partition, offset)
-        new = self._lanes[lane.topic, lane.partition] = Lane(lane.topic, lane.partition)
-        return new
 
     def _hand_over(self, timeout_seconds: float) -> None:
         if not self._held:
@@ -175,54 +206,68 @@ class Reader:
 
     def _pause(self) -> None:
         if not self._paused and self._lanes:
-            self._consumer.pause(self._partitions())
+            self._consumer.pause(self._assignment.partitions())
             self._paused = True
             logger.debug("paused: %d records in flight", sum(lane.records for lane in self._lanes.values()))
 
     def _go_on(self) -> None:
         self._blocked_since = None
         if self._paused:
-            self._consumer.resume(self._partitions())
+            self._consumer.resume(self._assignment.partitions())
             self._paused = False
             logger.debug("resumed: %d records in flight", sum(lane.records for lane in self._lanes.values()))
 
-    def _partitions(self) -> list[TopicPartition]:
-        return [TopicPartition(topic, partition) for topic, partition in self._lanes]
-
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._paused:
+            # Those that stay are paused, those that come are not; it begins anew for all.
+            consumer.resume(self._assignment.partitions())
+            self._paused = False
         for found in partitions:
-            self._lanes[found.topic, found.partition] = Lane(found.topic, found.partition)
+            self._assignment.add(found.topic, found.partition)
         logger.info("assigned %s", named(partitions))
-        self._paused = False
+        self._figures.rebalances += 1
+        self._figures.away = False
         if partitions:
             self._writer.topics.count()  # before the first answer, which goes to the partition of its source
             tell_backlog(self._settings, consumer, partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Finish what is under way there, within a bound, commit it and let go."""
-        lanes = self._taken_away(partitions)
+        self._figures.rebalances += 1
+        lanes = self._assignment.taken_away(partitions)
         deadline = time.monotonic() + _REVOKE_SECONDS
-        while not all(lane.finished for lane in lanes) and time.monotonic() < deadline:
+        while not (all(lane.finished for lane in lanes) or self._writer.rewinding.is_set()):
+            if time.monotonic() > deadline:
+                break
             self._hand_over(_WAIT_SECONDS)
             self._account(_WAIT_SECONDS)
         self._commits.last(consumer, lanes)
-        for lane in lanes:
-            lane.revoked = True
+        hit("mid_rebalance")
+        self._assignment.revoke(lanes)
         logger.info("revoked %s", named(partitions))
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Others have them already: commit nothing."""
-        for lane in self._taken_away(partitions):
-            lane.revoked = True
+        self._figures.rebalances += 1
+        self._assignment.revoke(self._assignment.taken_away(partitions))
         logger.warning("lost %s: this member was thought dead", named(partitions))
 
-    def _taken_away(self, partitions: list[TopicPartition]) -> list[Lane]:
-        found = (self._lanes.pop((gone.topic, gone.partition), None) for gone in partitions)
-        return [lane for lane in found if lane is not None]
+    def _on_message_error(self, message: Message, error: KafkaError) -> None:
+        """A partition without a place to go on from is not read; nobody but an operator knows which is right."""
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+            logger.error(
+                "%s/%s is not read: %s; kafka_auto_offset_reset is %r, so set the offset of group %s",
+                message.topic(), message.partition(), error.str(), self._settings.kafka_auto_offset_reset,
+                self._settings.kafka_group_id,
+            )  # fmt: skip
+        else:
+            self._on_error(error)
 
     def _on_error(self, error: KafkaError) -> None:
         """Say each kind of trouble once a minute: librdkafka repeats it for as long as it lasts."""
         now = time.monotonic()
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._figures.away = True
         if error.fatal():
             self.fatal = error.str()
         elif now - self._said.get(error.code(), -_SAY_SECONDS) >= _SAY_SECONDS:
@@ -235,7 +280,9 @@ class Reader:
         closing = deadline - min(_CLOSING_SECONDS, (deadline - time.monotonic()) / 3)
         try:
             self._pause()
-            while not (answered() and self._writer.idle) and time.monotonic() < closing:
+            while not ((answered() and self._writer.idle) or self._writer.rewinding.is_set()):
+                if time.monotonic() > closing:
+                    break
                 self._account(_WAIT_SECONDS)
                 self._commits.when_due(self._consumer)
                 self._consumer.poll(0)
@@ -248,4 +295,5 @@ class Reader:
         if left := sum(lane.records for lane in self._lanes.values()):
             logger.info("left for the next: %d records that were read, and are not committed", left)
         self._lanes.clear()
+        self._writer.close(deadline - time.monotonic())
         self._consumer.close()

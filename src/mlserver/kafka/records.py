@@ -1,46 +1,70 @@
-"""The binding: Kafka records to inference requests and answers to Kafka records. Pure.
+"""The binding: Kafka records to inference requests and answers to Kafka records. Pure, but for deadlines.
 
 Headers are untrusted: bytes or null, perhaps not UTF-8, perhaps repeated. Names match without case, and the last of a
 repeated one wins.
 """
 
-import hashlib
+import time
+from collections.abc import Callable, Hashable
+from enum import Enum, auto
 
-from mlserver.errors import InferenceError, Kind, MLServerError
+from mlserver.errors import InferenceError, MLServerError
+from mlserver.kafka.failures import DeadlinePassed
+from mlserver.kafka.routes import Routes
 from mlserver.kafka.tracker import Lane
 from mlserver.types.tensors import TensorRequest
 from mlserver.utils import generate_uuid
-from mlserver.wire.json import JsonReader, RequestHead, error_bytes
+from mlserver.wire.json import JsonReader, RequestHead
 
 Value = str | bytes | None
 Headers = list[tuple[str, Value]]
 
 MODEL, VERSION, METHOD = "mlserver-model", "mlserver-version", "mlserver-method"
+DEADLINE, REPLY_TO, CONTENT_TYPE = "mlserver-deadline", "reply-to", "content-type"
 STATUS, SOURCE, REQUEST_ID = "mlserver-status", "mlserver-source", "mlserver-request-id"
-_DEAD = "mlserver-dead-letter-"
 # Correlation ids and W3C trace context, under the names that callers use; answers carry them back.
-_ECHOED = ("traceparent", "correlation-id", "kafka_correlationid")
-_READ = frozenset({MODEL, VERSION, METHOD, *_ECHOED})
-_MAX_MESSAGE_BYTES = 1024
+ECHOED = ("traceparent", "tracestate", "correlation-id", "kafka_correlationid")
+_READ = frozenset({MODEL, VERSION, METHOD, DEADLINE, REPLY_TO, CONTENT_TYPE, *ECHOED})
+_NO_ROUTES = Routes()
+# Of a time in milliseconds: those of today have 13.
+_MAX_DIGITS = 15
+
+
+class Form(Enum):
+    """How a value is written; of protobuf, whether tensors are raw contents."""
+
+    JSON = auto()
+    PROTOBUF = auto()
+    PROTOBUF_RAW = auto()
 
 
 class Record:
     """One record on its way through: as it was read, and what became of it.
 
     `value` and `key` are None where the record has none; `timestamp` is in Unix ms. In the end it has either a `body`,
-    the answer's value, with the name and version of the model that gave it, or an `error`.
+    the answer's value, with the name and version of the model that gave it, or an `error`. `order` is the lane that its
+    answer keeps the order of; `deadline` is in seconds of the monotonic clock. `attempts` are the predictions that
+    failed, `failures` those and the times that nobody was there to predict. The answer goes to topic `reply`, or else
+    `output`, or else the settings' own.
     """
 
     __slots__ = (
         "_seen",
+        "attempts",
         "body",
+        "deadline",
         "error",
+        "failures",
+        "form",
         "headers",
         "key",
         "lane",
         "model",
         "offset",
+        "order",
+        "output",
         "partition",
+        "reply",
         "request_id",
         "rows",
         "timestamp",
@@ -70,6 +94,13 @@ class Record:
         self.version: str | None = None
         self.request_id = ""
         self.rows = 1
+        self.order: Hashable | None = None
+        self.deadline: float | None = None
+        self.form = Form.JSON
+        self.output: str | None = None
+        self.reply: str | None = None
+        self.attempts = 0
+        self.failures = 0
         self.body: bytes | None = None
         self.error: MLServerError | None = None
         self._seen: dict[str, tuple[str, Value]] | None = None
@@ -103,37 +134,75 @@ class Record:
             raise InferenceError(f"header {name} is not UTF-8") from None
 
 
-def head_of(record: Record, reader: JsonReader) -> RequestHead:
-    """The request in a record, its data not yet decoded; the record then knows its model, version and request id.
+def addressed(record: Record, routes: Routes, named: tuple[str, str] = ("", "")) -> bytes:
+    """Read whom the record is for and where its answer goes, and give its value, which is not empty.
 
-    Raises MLServerError that says what was expected.
+    `named` are model and version in the value itself, for a record whose headers name none. Raises MLServerError that
+    says what was expected.
     """
-    model = record.text(MODEL)
+    if routes.replies and record.text(REPLY_TO):
+        record.reply = routes.reply_topic(record.text(REPLY_TO) or "")
+    model = record.text(MODEL) or named[0] or routes.model_of(record.topic)
     if not model:
         raise InferenceError(f"the record has no header {MODEL}, which names the model")
+    record.model, record.version = model, record.text(VERSION) or named[1] or None
+    record.output = routes.output_of(model, record.version)
     method = record.text(METHOD)
     if method not in (None, "infer"):
         raise InferenceError(f"header {METHOD} is {method[:64]!r}, expected 'infer'")
-    record.model, record.version = model, record.text(VERSION) or None
+    if DEADLINE in record.seen():
+        _read_deadline(record)
     if record.value is None:
         raise InferenceError("the record has a null value (a tombstone), expected an inference request")
     if not record.value:
         raise InferenceError("the record has an empty value, expected an inference request")
-    head = reader.head(record.value)
-    record.request_id = head.id or _id_from_key(record.key) or generate_uuid()
+    return record.value
+
+
+def identified(record: Record, own: str | None) -> str:
+    """The id of a request: its own, or else the record's key, or a new one; the record has it then too."""
+    record.request_id = own or id_from_key(record.key) or generate_uuid()
+    return record.request_id
+
+
+def head_of(record: Record, reader: JsonReader, routes: Routes = _NO_ROUTES) -> RequestHead:
+    """The request in a record of JSON, its data not yet decoded; the record then knows its model, version and id.
+
+    Raises MLServerError that says what was expected.
+    """
+    head = reader.head(addressed(record, routes))
+    identified(record, head.id)
     return head
+
+
+def _read_deadline(record: Record) -> None:
+    """What is left of the record's time, counted from its first reading. Raises MLServerError, also where none is."""
+    text = record.text(DEADLINE) or ""
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+        raise InferenceError(f"header {DEADLINE} is {text[:64]!r}, expected a time in Unix milliseconds")
+    now = time.monotonic()
+    if record.deadline is None:
+        record.deadline = now + int(text) / 1000 - time.time()
+    if record.deadline <= now:
+        raise DeadlinePassed
 
 
 def request_of(record: Record, head: RequestHead, reader: JsonReader) -> TensorRequest:
     """The request in a record, whole. Raises InferenceError."""
     request = reader.of_head(head, record.model, record.version)
     request.id = record.request_id
-    if record.headers:
-        request.headers = lambda: _as_text(record.headers)
+    request.deadline = record.deadline
+    request.headers = request_headers(record)
     return request
 
 
-def _id_from_key(key: bytes | None) -> str | None:
+def request_headers(record: Record) -> Callable[[], dict[str, str]] | None:
+    """What a model may look at, made when it does; None where there is nothing."""
+    return (lambda: _as_text(record.headers)) if record.headers else None
+
+
+def id_from_key(key: bytes | None) -> str | None:
+    """The key, where it is text."""
     try:
         return key.decode() if key else None
     except UnicodeDecodeError:
@@ -148,75 +217,7 @@ def _as_text(headers: Headers) -> dict[str, str]:
     }
 
 
-def _echoed(record: Record) -> Headers:
+def echoed(record: Record) -> Headers:
+    """The headers that answers carry back, as they were written."""
     seen = record.seen()
-    return [seen[name] for name in _ECHOED if name in seen]
-
-
-def answer_headers(record: Record) -> Headers:
-    """The headers of a result."""
-    headers: Headers = [(MODEL, record.model.encode())]
-    if record.version:
-        headers.append((VERSION, record.version.encode()))
-    headers.append((STATUS, b"ok"))
-    headers.append((SOURCE, record.source.encode()))
-    headers.append((REQUEST_ID, record.request_id.encode()))
-    return headers + _echoed(record) if len(record.headers) > 1 else headers
-
-
-def error_answer(record: Record, error: MLServerError) -> tuple[bytes, Headers]:
-    """Value and headers of the answer to a record that cannot be served."""
-    seen = record.seen()
-    headers: Headers = [(name, seen[name][1]) for name in (MODEL, VERSION) if name in seen]
-    headers += [(STATUS, b"error"), (SOURCE, record.source.encode())]
-    request_id = record.request_id or _id_from_key(record.key)
-    if request_id:
-        headers.append((REQUEST_ID, request_id.encode()))
-    return error_bytes(str(error)), headers + _echoed(record)
-
-
-def shortest_error_answer(record: Record) -> tuple[bytes, Headers]:
-    """The same where its topic refuses that for its size: the message cut short, nothing that callers chose."""
-    message = _cut(str(record.error)).decode()
-    return error_bytes(message), [(STATUS, b"error"), (SOURCE, record.source.encode())]
-
-
-def dead_letter_headers(record: Record, error: MLServerError, server: str, attempts: int = 1) -> Headers:
-    """The record's own headers, byte for byte, followed by ours."""
-    model = record.seen().get(MODEL, ("", None))[1] or b""
-    ours: Headers = [
-        ("error", error.kind.value.encode()),
-        ("message", _cut(str(error))),
-        ("attempts", str(attempts).encode()),
-        ("source", record.source.encode()),
-        ("timestamp", str(record.timestamp).encode()),
-        ("model", model[:_MAX_MESSAGE_BYTES]),
-        ("server", server.encode()),
-    ]
-    return [*record.headers, *((_DEAD + name, value) for name, value in ours)]
-
-
-def truncated(value: bytes) -> Headers:
-    """What a dead letter says instead of a value that its topic refuses."""
-    return [
-        (f"{_DEAD}truncated", b"true"),
-        (f"{_DEAD}value-bytes", str(len(value)).encode()),
-        (f"{_DEAD}value-sha256", hashlib.sha256(value).hexdigest().encode()),
-    ]
-
-
-def dropped(part: str) -> Headers:
-    """What a dead letter says instead of headers, or even a key, that its topic refuses."""
-    return [(f"{_DEAD}dropped", part.encode())]
-
-
-def _cut(message: str) -> bytes:
-    """At most 1 KiB, ending at a whole character."""
-    return message.encode(errors="replace")[:_MAX_MESSAGE_BYTES].decode(errors="ignore").encode()
-
-
-def too_large(size: int) -> MLServerError:
-    """The error of an answer that the output topic refuses for its size, in bytes."""
-    error = MLServerError(f"the answer of {size} bytes is over the limit of the output topic")
-    error.kind = Kind.TOO_LARGE
-    return error
+    return [seen[name] for name in ECHOED if name in seen]

@@ -3,13 +3,18 @@
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 import sys
 import time
+import uuid
+from collections.abc import Sequence
 
 from mlserver.dataplane import DataPlane
-from mlserver.engine.frames import Configure, Drain, Models, Started
+from mlserver.engine.frames import Configure, Drain, Models, ModelTopics, Report, Started
 from mlserver.errors import ConfigurationError
+from mlserver.events import KafkaFigures, Listener, tell
+from mlserver.kafka import failpoints
 from mlserver.kafka.endpoint import Endpoint
 from mlserver.registry import Registry
 from mlserver.settings import Settings
@@ -27,10 +32,18 @@ _EXIT_SECONDS = 1.0
 class KafkaProcess:
     """Keeps one door process alive for as long as the server runs."""
 
-    def __init__(self, settings: Settings, dataplane: DataPlane, registry: Registry) -> None:
+    def __init__(
+        self, settings: Settings, dataplane: DataPlane, registry: Registry, listeners: Sequence[Listener] = ()
+    ) -> None:
+        self._listeners = listeners
+        self._last = Report([], 0, 0, 0)
         self._settings = settings
         self._dataplane = dataplane
         self._registry = registry
+        self._dataplane.doors_ready = not settings.kafka_counts_for_ready
+        # What transactions are named by, where their consumer has no name: the next life of the door ends the open one.
+        self._identity = uuid.uuid4().hex
+        self._fail_points = os.environ.get(failpoints.VARIABLE, "")
         self._task: asyncio.Task[None] | None = None
         self._link: Endpoint | None = None
         self._process: asyncio.subprocess.Process | None = None
@@ -60,7 +73,7 @@ class KafkaProcess:
         Not before all are loaded: a record for a model whose turn is still to come would be one for an unknown model.
         """
         if self._link is not None and self._reading:
-            self._link.send_word(Models(self._served()))
+            self._link.send_word(Models(self._served(), self._topics()))
 
     async def stop(self, grace_seconds: float) -> None:
         """Let it finish what is in flight, commit, leave the group and end; kill it when the grace is over."""
@@ -93,6 +106,17 @@ class KafkaProcess:
                     served.append((model.name, None, max_rows))
         return served
 
+    def _topics(self) -> list[ModelTopics]:
+        """Of models that are known, whether or not they are ready: their records can wait for them."""
+        found = []
+        for model in self._registry:
+            own = model.settings
+            if own.kafka_input_topics or own.kafka_output_topic:
+                versions = [model.version, None] if self._registry.is_default(model) else [model.version]
+                inputs, group = own.kafka_input_topics, own.kafka_group_id
+                found += [ModelTopics(model.name, each, inputs, own.kafka_output_topic, group) for each in versions]
+        return found
+
     async def _keep_alive(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
         early = 0
@@ -116,21 +140,26 @@ class KafkaProcess:
         with contextlib.ExitStack() as undo, theirs:
             undo.callback(ours.close)
             # -P: a file `queue.py` in the working directory must not stand in for Python's own.
-            command = (sys.executable, "-P", "-m", "mlserver.kafka", str(theirs.fileno()))
+            command = (sys.executable, "-P", "-m", "mlserver.kafka", str(theirs.fileno()), self._identity)
+            environment = {**os.environ, failpoints.VARIABLE: self._fail_points}
+            self._fail_points = failpoints.next_life(self._fail_points)
             try:
-                process = await asyncio.create_subprocess_exec(*command, pass_fds=(theirs.fileno(),))
+                process = await asyncio.create_subprocess_exec(*command, pass_fds=(theirs.fileno(),), env=environment)
             except OSError as error:
                 logger.error("the Kafka door could not be started: %s", error)
                 return -1
             undo.pop_all()
         self._process = process
         loop = asyncio.get_running_loop()
-        _, link = await loop.create_unix_connection(lambda: Endpoint(self._dataplane, self._on_started), sock=ours)
+        _, link = await loop.create_unix_connection(
+            lambda: Endpoint(self._dataplane, self._on_started, self._reported), sock=ours
+        )
         link.send_word(Configure(self._settings.model_dump_json()))
         try:
             return await process.wait()
         finally:
             self._link = None
+            self._tell(alive=False)
             link.close()
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
@@ -142,6 +171,18 @@ class KafkaProcess:
             self._link = link
             self.models_changed()
         self._settle(word.refusal)
+
+    def _reported(self, word: Report) -> None:
+        self._last = word
+        self._tell(alive=True)
+
+    def _tell(self, *, alive: bool) -> None:
+        """What the door counted, to whoever listens; and to readiness, where that is asked for."""
+        last = self._last
+        counts = {"batches": last.batches, "batch_records": last.batch_records, "retried": last.retried}
+        tell(self._listeners, KafkaFigures(last.groups, **counts, alive=alive))
+        if self._settings.kafka_counts_for_ready:
+            self._dataplane.doors_ready = alive and not any(group["away"] for group in last.groups)
 
     def _settle(self, refusal: str | None) -> None:
         """Let `configured` return, or raise; later starts change nothing."""

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -32,11 +33,12 @@ class Topics:
     partitions: dict[str, int]
     """How many partitions a topic has, as far as that is known."""
 
-    def __init__(self, settings: Settings, client: Producer) -> None:
+    def __init__(self, settings: Settings, client: Producer | AdminClient) -> None:
         self._settings = settings
         self._client = client
         self.partitions = {}
-        self._written = (settings.kafka_topic_output, settings.kafka_topic_error or settings.kafka_topic_output)
+        self._counted: Sequence[str] = (settings.kafka_topic_input,)
+        self._pairs: Sequence[tuple[str, str]] = ()
         self._counted_until = 0.0
         self._looked_until = 0.0
         self._admin: AdminClient | None = None
@@ -54,10 +56,23 @@ class Topics:
         """The counts are not right any more."""
         self._counted_until = 0.0
 
+    def watch(self, read: Sequence[str], written: Sequence[str]) -> None:
+        """Count the partitions of these from now on; answers to the first are expected in the first."""
+        self._counted = tuple(dict.fromkeys([*read, *written]))
+        self._pairs = [(read[0], written[0])] if read and written else []
+        self.expire()
+
+    def answers(self) -> bool:
+        """Whether the broker does."""
+        try:
+            return bool(self._client.list_topics(self._counted[0], timeout=_ANSWER_SECONDS).brokers)
+        except KafkaException:
+            return False
+
     def count(self) -> None:
         """Look up how many partitions the topics have; a broker that is away changes nothing."""
         self._counted_until = time.monotonic() + _AGAIN_SECONDS
-        topics = (self._settings.kafka_topic_input, *dict.fromkeys(self._written))
+        topics = self._counted
         before = dict(self.partitions)
         for topic in topics:
             try:
@@ -68,15 +83,17 @@ class Topics:
                 self.partitions[topic] = len(found.partitions)
         if self.partitions.keys() >= set(topics):
             self._counted_until = time.monotonic() + _REFRESH_SECONDS
-        self._compare(before, *topics[:2])
+        if self.partitions != before:
+            self._compare()
 
-    def _compare(self, before: dict[str, int], source: str, output: str) -> None:
-        counts = self.partitions.get(source), self.partitions.get(output)
-        if self.partitions != before and None not in counts and counts[0] != counts[1]:
-            logger.warning(
-                "topics %s and %s have %s and %s partitions: answers keep their key's order, not their partition's",
-                source, output, *counts,
-            )  # fmt: skip
+    def _compare(self) -> None:
+        for source, output in self._pairs:
+            counts = self.partitions.get(source), self.partitions.get(output)
+            if None not in counts and counts[0] != counts[1]:
+                logger.warning(
+                    "topics %s and %s have %s and %s partitions: answers keep their key's order, not their partition's",
+                    source, output, *counts,
+                )  # fmt: skip
 
     def _look_for_dead_letters(self) -> None:
         """Ask for the topic; have it made, one partition, the broker's replication; or warn once that it may not be."""

@@ -15,31 +15,52 @@ class Lane:
     member may have read on.
     """
 
-    __slots__ = ("_committed", "_done", "_next", "_pending", "_settled", "bytes", "partition", "revoked", "topic")
+    __slots__ = (
+        "_committed",
+        "_done",
+        "_next",
+        "_pending",
+        "_settled",
+        "bytes",
+        "group",
+        "partition",
+        "revoked",
+        "start",
+        "topic",
+    )
 
     bytes: int
     """Size of the records that are read and not yet committed."""
     revoked: bool
     """Whether the partition has gone to another member: its records are not worth predicting any more."""
+    group: str
+    """The consumer group that it was assigned to."""
+    start: int | None
+    """The first offset that was read, if any was."""
 
-    def __init__(self, topic: str, partition: int) -> None:
+    def __init__(self, topic: str, partition: int, group: str = "") -> None:
         self.topic = topic
         self.partition = partition
+        self.group = group
+        self.start = None
         self.bytes = 0
         self.revoked = False
-        self._pending: deque[tuple[int, int]] = deque()  # (offset, size) from the lowest that is not done
-        self._settled: deque[tuple[int, int]] = deque()  # below it: done, not yet committed
+        self._pending: deque[tuple[int, int, float]] = deque()  # (offset, size, read at) from the lowest not done
+        self._settled: deque[tuple[int, int, float]] = deque()  # below it: done, not yet committed
         self._done: set[int] = set()
         self._next = 0
         self._committed = 0
 
-    def read(self, offset: int, size: int) -> None:
-        """A record of `size` bytes was read. Raises ValueError where `offset` is not above all that were read."""
+    def read(self, offset: int, size: int, now: float = 0.0) -> None:
+        """A record of `size` bytes was read, at the time `now`.
+
+        Raises ValueError where `offset` is not above all that were read.
+        """
         if offset < self._next:
             raise ValueError(f"offset {offset} is read after {self._next - 1} in {self!r}")
-        if not self._next:
-            self._committed = offset
-        self._pending.append((offset, size))
+        if self.start is None:
+            self.start = self._committed = offset
+        self._pending.append((offset, size, now))
         self._next = offset + 1
         self.bytes += size
 
@@ -79,6 +100,11 @@ class Lane:
     def finished(self) -> bool:
         """Whether everything that was read is done."""
         return self.position == self._next
+
+    @property
+    def oldest(self) -> float:
+        """When the lowest record that is not done was read. Only where not `finished`."""
+        return self._pending[0][2]
 
     def __repr__(self) -> str:
         return f"Lane({self.topic}/{self.partition}, {len(self._pending)} pending, position {self.position})"

@@ -1,21 +1,26 @@
 """Producing: every record read gets exactly one terminal record, and every delivery report is looked at.
 
-`result` and `failure` belong to the thread that speaks to the scheduler; `finished` and `serve` to the one that polls.
+`end` belongs to the thread that speaks to the scheduler; `finished` and `serve` to the one that polls.
 Reports may arrive in either: all they do is append to queues. What the broker refused is sent again by `serve`.
 """
 
 import logging
+import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
-from mlserver.errors import MLServerError
+from mlserver.kafka.answers import no_reply, too_large
 from mlserver.kafka.client_log import client_logger
-from mlserver.kafka.letters import ANY_PARTITION, DEAD, ERROR, RESULT, Letter, Reports
-from mlserver.kafka.records import Record, answer_headers, dead_letter_headers, error_answer, too_large
+from mlserver.kafka.failpoints import hit
+from mlserver.kafka.figures import Figures
+from mlserver.kafka.lessons import NO_SUCH_TOPIC
+from mlserver.kafka.letters import ANY_PARTITION, NOTHING, RESULT, Letter, Reports
+from mlserver.kafka.post import Post
+from mlserver.kafka.records import Record
 from mlserver.kafka.topics import Topics
 from mlserver.settings import Settings
 
@@ -25,8 +30,6 @@ logger = logging.getLogger("mlserver.kafka")
 _RETRY_SECONDS = 1.0
 # A topic that refuses does so for every letter: once a minute is enough to be told.
 _SAY_SECONDS = 60.0
-# Poison comes in floods; the whole message is in the dead letter.
-_LOGGED_CHARACTERS = 300
 
 
 class Writer:
@@ -35,10 +38,6 @@ class Writer:
     def __init__(self, settings: Settings, config: dict[str, Any]) -> None:
         """Raises KafkaException with librdkafka's own message where `config` is wrong."""
         self._config = config | {"error_cb": self._on_error}
-        self._server = settings.server_name
-        self._output_topic = settings.kafka_topic_output
-        self._error_topic = settings.kafka_topic_error or settings.kafka_topic_output
-        self._dead_topic = settings.kafka_topic_dead_letter
         self.fatal: str | None = None
         """Why this producer can never be used again, where that is so."""
         self._reports = Reports()
@@ -48,18 +47,31 @@ class Writer:
         self._said: dict[tuple[str, int], float] = {}
         self._client = Producer(self._config, logger=client_logger)
         self._lone_client: Producer | None = None
+        self.figures = Figures(settings.kafka_group_id)
+        self.fence = threading.Lock()
+        """Held where a lane is revoked; of no use here, where whoever commits is whoever revokes."""
+        self.rewinding = threading.Event()
+        """Never set here: what is acknowledged is never taken back."""
         self.topics = Topics(settings, self._client)
+        self._post = Post(settings, self._reports, self.topics.partitions)
 
-    def result(self, record: Record) -> None:
-        """Produce the body of `record`."""
-        letter = Letter(self._reports, RESULT, record, self._output_topic, record.body, answer_headers(record))
-        self._to_source_partition(letter)
-        self._insist(letter)
+    def attach(self, consumer: Consumer, in_flight: Callable[[], int]) -> None:
+        """Offsets are committed by the reader."""
 
-    def failure(self, record: Record, error: MLServerError) -> None:
-        """Produce the error answer to `record` and its dead letter, which keeps key, value and headers as they were."""
-        for letter in self._letters(record, error):
-            self._insist(letter)
+    def rewound(self) -> None:
+        """Nothing is ever rewound."""
+
+    def close(self, timeout_seconds: float) -> None:
+        """What is not acknowledged is read again."""
+
+    def end(self, record: Record) -> None:
+        """Produce what became of `record`: its body, or the error answer and a dead letter with all that was read."""
+        for letter in self._letters(record):
+            if letter.part is NOTHING:
+                self._reports.acknowledged.append(letter)
+            else:
+                self._insist(letter)
+        hit("after_produce")
 
     def finished(self) -> Iterator[Record]:
         """The records whose terminal records have all arrived since the last call."""
@@ -67,11 +79,11 @@ class Writer:
         while acknowledged:
             letter = acknowledged.popleft()
             record = letter.record
-            if letter.part is not RESULT:
-                outstanding[record] -= 1
-                if outstanding[record]:
-                    continue
-                del outstanding[record]
+            left = outstanding.get(record, 1) - 1
+            if left:
+                outstanding[record] = left
+                continue
+            outstanding.pop(record, None)
             yield record
 
     @property
@@ -94,22 +106,11 @@ class Writer:
         while self._ready and self._offer(self._ready[0]):
             self._ready.popleft()
 
-    def _letters(self, record: Record, error: MLServerError) -> tuple[Letter, Letter]:
-        """Both must be acknowledged before `record` is done."""
-        logger.warning("record %s: %s", record.source, str(error)[:_LOGGED_CHARACTERS])
-        record.error = error
-        self._outstanding[record] = 2
-        reply = Letter(self._reports, ERROR, record, self._error_topic, *error_answer(record, error))
-        self._to_source_partition(reply)
-        headers = dead_letter_headers(record, error, self._server)
-        return reply, Letter(self._reports, DEAD, record, self._dead_topic, record.value, headers)
-
-    def _to_source_partition(self, letter: Letter) -> None:
-        """Keep the source's partition where both topics have as many, so that their order is the same too."""
-        partitions = self.topics.partitions
-        count = partitions.get(letter.topic)
-        if count and count == partitions.get(letter.record.topic):
-            letter.partition = letter.record.partition
+    def _letters(self, record: Record) -> Sequence[Letter]:
+        letters = self._post.letters(record)
+        if len(letters) > 1:
+            self._outstanding[record] = len(letters)
+        return letters
 
     def _insist(self, letter: Letter) -> None:
         """Produce, and wait while librdkafka's queue is full: reports make room."""
@@ -135,7 +136,11 @@ class Writer:
         return True
 
     def _refusal(self, letter: Letter, error: KafkaError) -> None:
+        self.figures.refused += 1
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and self._smaller(letter):
+            return
+        if letter.topic == letter.record.reply and error.code() in NO_SUCH_TOPIC:
+            self._elsewhere(letter, error)
             return
         if error.code() == KafkaError._UNKNOWN_PARTITION:
             letter.partition = ANY_PARTITION
@@ -144,6 +149,18 @@ class Writer:
             # Nothing is dropped, and no offset is committed past it: the topic may come back.
             self._say(letter, error)
         self._again.append((time.monotonic() + _RETRY_SECONDS, letter))
+
+    def _elsewhere(self, letter: Letter, error: KafkaError) -> None:
+        """What a sender's own topic does not take becomes an error answer where those go otherwise."""
+        record = letter.record
+        record.reply = None
+        if letter.part is RESULT:
+            record.error = no_reply(letter.topic, error.str())
+            self._ready.extend(self._letters(record))
+        else:
+            letter.topic = self._post.error_topic(record)
+            letter.partition = ANY_PARTITION
+            self._ready.append(letter)
 
     def _smaller(self, letter: Letter) -> bool:
         """Send again what was too large, if there is a way.
@@ -156,7 +173,8 @@ class Writer:
             self._ready.append(letter)
             return True
         if letter.part is RESULT:
-            self._ready.extend(self._letters(letter.record, too_large(len(letter.value or b""))))
+            letter.record.error = too_large(len(letter.value or b""))
+            self._ready.extend(self._letters(letter.record))
             return True
         if letter.shrink():
             self._ready.append(letter)

@@ -29,12 +29,14 @@ from mlserver.events import (
     GrpcStarted,
     HttpDone,
     HttpStarted,
+    KafkaFigures,
     RequestDone,
     RequestsDropped,
     WorkerEnded,
 )
 from mlserver.observe.engine_metrics import EngineMetrics
 from mlserver.observe.grpc_metrics import GrpcCollector
+from mlserver.observe.kafka_metrics import KafkaMetrics
 
 _APP = "mlserver"
 # The library's own, in seconds, which the dashboards' quantiles are made from.
@@ -50,8 +52,9 @@ class PrometheusListener:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        models, engine, http, grpc = _Models(), EngineMetrics(), _Http(rest_prefix), GrpcCollector()
-        for collector in (models, engine, http, grpc):
+        models, engine, http = _Models(), EngineMetrics(), _Http(rest_prefix)
+        grpc, kafka = GrpcCollector(), KafkaMetrics()
+        for collector in (models, engine, http, grpc, kafka):
             self.registry.register(collector)
         self._takers: dict[type[Event], Callable[[Any], None]] = {
             RequestDone: models.done,
@@ -63,6 +66,7 @@ class PrometheusListener:
             GrpcStarted: grpc.started,
             GrpcMessage: grpc.message,
             GrpcDone: grpc.done,
+            KafkaFigures: kafka.reported,
         }
 
     def __call__(self, event: Event, /) -> None:

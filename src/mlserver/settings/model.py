@@ -107,6 +107,13 @@ class ModelSettings(BaseSettings):
         64 * 1024 * 1024, gt=0, description="Bytes of responses that are kept, where `cache_enabled` is on."
     )
     cache_enabled: bool = Field(False, description="Cache responses, where the server's `cache_enabled` is on too.")
+    kafka_input_topics: list[str] = Field(
+        [], description="Topics whose records are for this model, also without a header that names it."
+    )
+    kafka_output_topic: str | None = Field(None, description="Topic of its answers; null: `kafka_topic_output`.")
+    kafka_group_id: str | None = Field(
+        None, min_length=1, description="Consumer group that reads its topics; null: the server's `kafka_group_id`."
+    )
     parallel_workers: int | None = Field(
         None, description="Deprecated: 0 or less runs this model in the server's process; other values do nothing."
     )

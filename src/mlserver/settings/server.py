@@ -112,7 +112,22 @@ class Settings(BaseSettings):
         "ModelStreamInferResponse; `auto` takes Triton's where the first request has raw contents.",
     )
     max_body_bytes: Size = Field(64 * MIB, description="Bytes of a request body after inflation, on every door.")
-    gzip_enabled: bool = Field(True, description="Compress REST responses for callers that accept it.")
+    max_header_bytes: Size = Field(64 * 1024, description="Bytes of a request's line and headers; above it: 431.")
+    max_json_depth: Annotated[int, Field(ge=4, le=512)] = Field(
+        64, description="Depth of nested JSON in a request; the data of a tensor begin at 4."
+    )
+    header_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
+        10, description="Seconds from the first byte of a request to the end of its headers."
+    )
+    body_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
+        60, description="Seconds that a request's body may take, and a caller to read what it was sent."
+    )
+    idle_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
+        75, description="Seconds that a connection is kept between requests."
+    )
+    gzip_enabled: bool = Field(
+        True, description="Compress answers to inference over REST for callers that accept gzip or deflate."
+    )
     cors_settings: CORSSettings | None = Field(None, description="Cross-origin requests; null refuses them.")
 
     metrics_endpoint: str | None = Field("/metrics", description="Path of the metrics; null or empty: none.")
@@ -146,6 +161,37 @@ class Settings(BaseSettings):
     kafka_config: dict[str, Any] = Field({}, description="Options of librdkafka, passed on as they are.")
     kafka_consumer_config: dict[str, Any] = Field({}, description="The same for the consumer; beats `kafka_config`.")
     kafka_producer_config: dict[str, Any] = Field({}, description="The same for the producer; beats `kafka_config`.")
+    kafka_delivery: Literal["at_least_once", "exactly_once"] = Field(
+        "at_least_once",
+        description="Answers may come twice after a crash; or answers and offsets are committed in one transaction, "
+        "and whoever reads committed records only sees each answer once.",
+    )
+    kafka_ordering: Literal["key", "partition", "none"] = Field(
+        "key",
+        description="What answers keep the order of: records of one key and partition, of one partition, or nothing. "
+        "Records without a key have no order but with `partition`.",
+    )
+    kafka_unknown_model: Literal["error", "wait", "skip"] = Field(
+        "error",
+        description="A record for a model that is not served here: error answer and dead letter; waited for; or "
+        "passed over, for servers that share a topic, each with a group of its own.",
+    )
+    kafka_retry_max_attempts: Size = Field(
+        5, description="Predictions of a record that fail for a passing reason before it gets its error."
+    )
+    kafka_retry_backoff_seconds: Annotated[float, Field(gt=0)] = Field(
+        0.2, description="Seconds before the first new attempt; each further one takes twice as long, at most 10 s."
+    )
+    kafka_reply_topics: list[str] = Field(
+        [], description="Topics that a record's header `reply-to` may name for its answer: patterns with `*` and `?`."
+    )
+    kafka_echo_headers: list[str] = Field(
+        [], description="Headers of requests that answers carry back, besides correlation ids and trace context."
+    )
+    kafka_cloudevents: bool = Field(False, description="Put CloudEvents attributes into the headers of answers.")
+    kafka_counts_for_ready: bool = Field(
+        False, description="The server is not ready while the Kafka door does not run, or its broker is away."
+    )
     kafka_max_in_flight_records: Size = Field(
         10_000, description="Records read and not yet committed: the most that are repeated after a crash."
     )

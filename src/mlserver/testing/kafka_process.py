@@ -66,8 +66,8 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_port(taken: int = 0) -> int:
+def free_port(*taken: int) -> int:
     """A free port below those the system gives to clients, so that none of them sits on it during a restart."""
-    while (port := 15000 + secrets.randbelow(15000)) == taken or not is_free(port):
+    while (port := 15000 + secrets.randbelow(15000)) in taken or not is_free(port):
         pass
     return port

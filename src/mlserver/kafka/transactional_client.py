@@ -1,0 +1,95 @@
+"""A transactional producer: made, known to its coordinator, called under the eye of a watchdog, thrown away."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import KafkaException, Producer
+
+from mlserver.kafka.client_log import client_logger
+from mlserver.kafka.remedies import Remedy, remedy
+
+# One call: what a transaction may take, and then the coordinator has aborted it anyway.
+CALL_SECONDS = 10.0
+# `send_offsets_to_transaction` can ignore its time: from then on this process can only be replaced.
+_WATCHDOG_SECONDS = 3 * CALL_SECONDS
+_AGAIN_SECONDS = 0.05
+# One letter over its topic's limit fails its whole batch: for so long letters then travel alone, to tell which it is.
+_CAREFUL_SECONDS = 60.0
+
+
+class TransactionalClient:
+    """One producer at a time, all of the same name. Belongs to one thread, but for `stuck`."""
+
+    careful: bool
+    """Whether each letter is a batch of its own."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        """Raises KafkaException with librdkafka's own message where `config` is wrong."""
+        self._config = config
+        self._producer: Producer | None = Producer(config, logger=client_logger)
+        self._known = False
+        self.careful = False
+        self._careful_until = 0.0
+        self._called_at: float | None = None
+        self._ended = threading.Event()
+
+    @property
+    def producer(self) -> Producer | None:
+        """The present one; None where it was thrown away."""
+        return self._producer
+
+    @property
+    def stuck(self) -> str | None:
+        """What a call that does not return is told of as; None where there is none."""
+        called_at = self._called_at
+        if called_at is not None and time.monotonic() - called_at > _WATCHDOG_SECONDS:
+            return f"a call on a transaction has not returned for {_WATCHDOG_SECONDS:.0f} s"
+        return None
+
+    def ready(self) -> Producer:
+        """A producer that its coordinator knows: every transaction of one before it has ended then.
+
+        Raises KafkaException.
+        """
+        careful = time.monotonic() < self._careful_until
+        if careful != self.careful:
+            self.throw_away()
+        if self._producer is None:
+            config = self._config | ({"batch.num.messages": 1} if careful else {})
+            self._producer, self._known, self.careful = Producer(config, logger=client_logger), False, careful
+        if not self._known:
+            self.call(self._producer.init_transactions, CALL_SECONDS)
+            self._known = True
+        return self._producer
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call, again where the broker asks for it. Raises KafkaException."""
+        deadline = time.monotonic() + CALL_SECONDS
+        while True:
+            self._called_at = time.monotonic()
+            try:
+                return function(*arguments)
+            except KafkaException as error:
+                again = remedy(error.args[0]) is Remedy.REPEAT and not self._ended.is_set()
+                if not again or time.monotonic() > deadline:
+                    raise
+            finally:
+                self._called_at = None
+            self._ended.wait(_AGAIN_SECONDS)
+
+    def be_careful(self) -> None:
+        """From the next transaction on, for a while."""
+        self._careful_until = time.monotonic() + _CAREFUL_SECONDS
+
+    def throw_away(self) -> None:
+        """The producer, with all that it has not sent."""
+        if self._producer is not None:
+            self._producer.purge()
+            self._producer.poll(0)
+        self._producer = None
+
+    def end(self) -> None:
+        """Repeat nothing from now on. For any thread."""
+        self._ended.set()
