@@ -15,18 +15,26 @@ import simdjson
 
 from mlserver.errors import InferenceError
 from mlserver.types.tensors import DATATYPES, DTYPES, Array, OutputRequest, Tensor, TensorRequest
+from mlserver.wire.depth import MAX_DEPTH, check_nesting, depth_of
 from mlserver.wire.elements import array_of, bytes_of
+from mlserver.wire.keys import NO_DATA, check_keys
+
+# numpy has no array of more dimensions, and an index no more bits.
+_MAX_DIMENSIONS = 64
+_MAX_SIZE = 2**63 - 1
+# The request, the list of its inputs, and the input are around every tensor's data.
+_ABOVE_DATA = 3
 
 Headers = Callable[[], Mapping[str, str]]
 
 
 class InputHead(msgspec.Struct, gc=False):
-    """One input of a request, its data as JSON text."""
+    """One input of a request, its data as JSON text; empty where it has none."""
 
     name: str
     shape: list[int]
     datatype: str
-    data: msgspec.Raw
+    data: msgspec.Raw = NO_DATA
     parameters: dict[str, Any] | None = None
 
 
@@ -62,10 +70,13 @@ _READ_AS = {
 
 
 class JsonReader:
-    """Decodes inference requests. Holds one simdjson parser, so it belongs to one thread."""
+    """Decodes inference requests nested at most `max_depth` deep. Holds one simdjson parser, so it belongs to one
+    thread.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, max_depth: int = MAX_DEPTH) -> None:
         self._parser = simdjson.Parser()
+        self._max_depth = max_depth
 
     def request(
         self, body: bytes, model: str = "", version: str | None = None, headers: Headers | None = None
@@ -76,18 +87,34 @@ class JsonReader:
     def head(self, body: bytes) -> RequestHead:
         """All of a request but its tensors' data, which stay text. Raises InferenceError."""
         try:
-            return _HEAD.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            head = _HEAD.decode(body)
+        except (msgspec.MsgspecError, ValueError) as error:
             raise InferenceError(f"invalid inference request: {error}") from None
         except RecursionError:
             raise InferenceError("invalid inference request: nested too deeply") from None
+        self._check_nesting(head)
+        check_keys(body, head)
+        return head
+
+    def _check_nesting(self, head: RequestHead) -> None:
+        """Raises InferenceError where parameters are nested too deeply; data are looked at when they are decoded."""
+        if not has_parameters(head):
+            return
+        if head.parameters is not None:
+            check_nesting(head.parameters, self._max_depth - 1, "`$.parameters`")
+        for index, value in enumerate(head.inputs):
+            if value.parameters is not None:
+                check_nesting(value.parameters, self._max_depth - _ABOVE_DATA, f"{at(index)}.parameters`")
+        for output in head.outputs or ():
+            if output.parameters is not None:
+                check_nesting(output.parameters, self._max_depth - _ABOVE_DATA, "`$.outputs`")
 
     def of_head(
         self, head: RequestHead, model: str, version: str | None, headers: Headers | None = None
     ) -> TensorRequest:
         """The request that `head` begins. Raises InferenceError."""
-        _check_names(head)
-        inputs = [self._tensor(index, value) for index, value in enumerate(head.inputs)]
+        check_names(head)
+        inputs = [self.tensor(index, value) for index, value in enumerate(head.inputs)]
         return TensorRequest(model, version, inputs, head.id, head.parameters, output_requests(head), headers)
 
     def stack(self, heads: Sequence[RequestHead]) -> list[Tensor] | None:
@@ -98,7 +125,7 @@ class JsonReader:
         """
         first = heads[0]
         try:
-            _check_names(first)
+            check_names(first)
             return [self._stacked(index, value, heads) for index, value in enumerate(first.inputs)]
         except (InferenceError, _NotTogetherError):
             return None
@@ -111,7 +138,7 @@ class JsonReader:
         has one comma less than its shape has elements, and the leaves of all are as many as all shapes say, then each
         has its own.
         """
-        _size(first, index)
+        size_of(first, index)
         if first.datatype not in _READ_AS:
             raise _NotTogetherError
         width = prod(first.shape[1:])
@@ -127,32 +154,38 @@ class JsonReader:
             raise _NotTogetherError
         data = _narrow(flat, first.datatype, index)
         shape = [rows, *first.shape[1:]]
-        return Tensor(first.name, first.datatype, shape, _shaped(data, shape, index), first.parameters)
+        return Tensor(first.name, first.datatype, shape, shaped(data, shape, index), first.parameters)
 
-    def _tensor(self, index: int, value: InputHead) -> Tensor:
-        """Check datatype and shape, decode the data, and see that the two agree."""
-        size = _size(value, index)
+    def tensor(self, index: int, value: InputHead) -> Tensor:
+        """Input `index` of a request: check datatype and shape, decode the data, and see that the two agree."""
+        size = size_of(value, index)
         text = bytes(value.data)
+        if not text:
+            raise InferenceError(f"invalid inference request: Object missing required field `data` - at {at(index)}`")
         data: Array | list[Any]
         if value.datatype == "BYTES":
-            data = bytes_of(text, _at(index))
+            data = bytes_of(text, at(index))
             found = len(data)
         else:
             data = self._numbers(text, value.datatype, index)
             found = data.size
         if found != size:
             raise InferenceError(
-                f"shape {value.shape} needs {size} elements, the data of input {value.name!r} has {found}"
-                f" - at {_at(index)}.data`"
+                f"shape {value.shape!s:.200} needs {size} elements, the data of input {value.name!r} has {found}"
+                f" - at {at(index)}.data`"
             )
         if isinstance(data, np.ndarray):
-            data = _shaped(data, value.shape, index)
+            data = shaped(data, value.shape, index)
         return Tensor(value.name, value.datatype, value.shape, data, value.parameters, text)
 
     def _numbers(self, text: bytes, datatype: str, index: int) -> Array:
         """The numbers of `text`, flat, writable, of the datatype's dtype."""
+        if datatype == "BF16":
+            raise InferenceError(f"BF16 has no form in JSON: send it as binary data - at {at(index)}.data`")
+        if depth_of(text) > self._max_depth - _ABOVE_DATA:
+            raise InferenceError(f"nested too deeply - at {at(index)}.data`")
         flat = self._flat(text, datatype) if datatype in _READ_AS else None
-        return array_of(text, datatype, _at(index)) if flat is None else _narrow(flat, datatype, index)
+        return array_of(text, datatype, at(index)) if flat is None else _narrow(flat, datatype, index)
 
     def _flat(self, text: bytes, datatype: str) -> Array | None:
         """The numbers of `text` as simdjson reads them; None where they are not all numbers of that kind."""
@@ -164,32 +197,57 @@ class JsonReader:
             return None
 
 
+def has_parameters(head: RequestHead) -> bool:
+    """Whether there are parameters anywhere; nearly always there are none."""
+    if head.parameters is not None:
+        return True
+    for value in head.inputs:
+        if value.parameters is not None:
+            return True
+    return head.outputs is not None and any(output.parameters is not None for output in head.outputs)
+
+
 def output_requests(head: RequestHead) -> list[OutputRequest] | None:
     """The outputs asked for; None where the choice is the model's."""
     return [OutputRequest(output.name, output.parameters) for output in head.outputs] if head.outputs else None
 
 
-def _check_names(head: RequestHead) -> None:
+def check_names(head: RequestHead) -> None:
+    """Raises InferenceError where there are no inputs, or two of one name."""
+    if not head.inputs:
+        raise InferenceError("invalid inference request: expected at least one input - at `$.inputs`")
     if len(head.inputs) > 1 and len({value.name for value in head.inputs}) < len(head.inputs):
         raise InferenceError("invalid inference request: two inputs have the same name - at `$.inputs`")
 
 
-def _size(value: InputHead, index: int) -> int:
+def size_of(value: InputHead, index: int) -> int:
     """How many elements the shape of an input says. Raises InferenceError for a datatype or shape that cannot be."""
     if value.datatype not in DATATYPES:
         known = ", ".join(sorted(DATATYPES))
-        raise InferenceError(f"expected a datatype of {known}, got {value.datatype[:64]!r} - at {_at(index)}.datatype`")
-    if value.shape and min(value.shape) < 0:
-        raise InferenceError(f"expected dimensions >= 0, got {value.shape!s:.200} - at {_at(index)}.shape`")
-    return prod(value.shape)
+        raise InferenceError(f"expected a datatype of {known}, got {value.datatype[:64]!r} - at {at(index)}.datatype`")
+    shape = value.shape
+    if len(shape) > _MAX_DIMENSIONS:
+        raise InferenceError(f"expected at most {_MAX_DIMENSIONS} dimensions, got {len(shape)} - at {at(index)}.shape`")
+    if shape and min(shape) < 0:
+        raise InferenceError(f"expected dimensions >= 0, got {_text_of(shape)} - at {at(index)}.shape`")
+    size = prod(shape)
+    if size > _MAX_SIZE:
+        raise InferenceError(f"shape {_text_of(shape)} has more than 2^63 elements - at {at(index)}.shape`")
+    return size
 
 
-def _shaped(flat: Array, shape: list[int], index: int) -> Array:
+def _text_of(shape: list[int]) -> str:
+    """A shape for a message; numbers of thousands of digits are not worth printing."""
+    return f"{shape!s:.200}" if max(map(abs, shape)) <= _MAX_SIZE else "[...]"
+
+
+def shaped(flat: Array, shape: list[int], index: int) -> Array:
+    """`flat` in `shape`. Raises InferenceError where it is not one of an array."""
     try:
         return flat.reshape(shape)
     except (ValueError, OverflowError):
         # Right in number, but more dimensions than numpy has, or empty with one it cannot address.
-        raise InferenceError(f"shape {shape!s:.200} is not one of an array - at {_at(index)}.shape`") from None
+        raise InferenceError(f"shape {shape!s:.200} is not one of an array - at {at(index)}.shape`") from None
 
 
 def _narrow(flat: Array, datatype: str, index: int) -> Array:
@@ -202,12 +260,13 @@ def _narrow(flat: Array, datatype: str, index: int) -> Array:
             with np.errstate(over="raise"):
                 return flat.astype(dtype)
         except FloatingPointError:
-            raise InferenceError(f"a number is too large for {datatype} - at {_at(index)}.data`") from None
+            raise InferenceError(f"a number is too large for {datatype} - at {at(index)}.data`") from None
     narrow = flat.astype(dtype)
     if not np.array_equal(narrow, flat):
-        raise InferenceError(f"a number is out of range for {datatype} - at {_at(index)}.data`")
+        raise InferenceError(f"a number is out of range for {datatype} - at {at(index)}.data`")
     return narrow
 
 
-def _at(index: int) -> str:
+def at(index: int) -> str:
+    """Where input `index` stands in a request, up to the name of a field."""
     return f"`$.inputs[{index}]"
