@@ -14,6 +14,7 @@ FEATURES = 64
 MODES: Mapping[str, Mapping[str, object]] = {
     "in-process": {"parallel_workers": 0},
     "default": {"parallel_workers": 1},
+    "two-workers": {"parallel_workers": 2},
 }
 """Settings of each mode, on top of host and ports; `default` spells out what both servers default to."""
 
@@ -32,6 +33,8 @@ class Model:
 
 
 ROWSUM = Model("rowsum", {"name": "rowsum", "implementation": "rowsum.RowSum"}, nested=False)
+AWAITS = Model("awaits", {"name": "awaits", "implementation": "rowsum.Awaits"}, nested=False)
+BUSY = Model("busy", {"name": "busy", "implementation": "rowsum.Busy"}, nested=False)
 DIGITS = Model(
     "mnist-svm",
     {
@@ -60,11 +63,16 @@ class Case:
 
 CASES = (
     Case("rest-light", "REST, row sum, 1x64, 16 connections", "rest", ROWSUM),
+    Case("rest-light-1", "REST, row sum, 1x64, 1 connection", "rest", ROWSUM, connections=1),
     Case("svc-16", "REST, digits SVC, 1x64, 16 connections", "rest", DIGITS),
     Case("svc-64", "REST, digits SVC, 1x64, 64 connections", "rest", DIGITS, connections=64),
     Case("rest-json", "REST, row sums, 1000x64 as JSON, 16 connections", "rest", ROWSUM, rows=1000, questions=16),
-    Case("kafka-light", "Kafka, row sum, 1x64, backlog", "kafka", ROWSUM, questions=256, modes=("in-process",)),
-    Case("kafka-svc", "Kafka, digits SVC, 1x64, backlog", "kafka", DIGITS, questions=256, modes=("in-process",)),
+    Case("await", "REST, row sum after 100 ms, 64 connections", "rest", AWAITS, connections=64, modes=("default",)),
+    Case(
+        "busy", "REST, row sum after 5 ms of one core, 16 connections", "rest", BUSY, modes=("default", "two-workers")
+    ),
+    Case("kafka-light", "Kafka, row sum, 1x64, backlog", "kafka", ROWSUM, questions=256),
+    Case("kafka-svc", "Kafka, digits SVC, 1x64, backlog", "kafka", DIGITS, questions=256),
 )
 
 BARE = Case("bare", "the generator against a constant answer", "rest", ROWSUM, questions=1)

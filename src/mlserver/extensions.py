@@ -1,20 +1,58 @@
 """What is there beyond the protocol's core, and what it says of models: Triton's extensions."""
 
+import logging
 from typing import Any
 
+from mlserver.errors import Forbidden, InferenceError
 from mlserver.types import MetadataModelResponse, MetadataTensor
 
 # The one list of what server metadata name, in Triton's words, on every door. In it is what works here and nothing
 # else: clients look here before they use something. So neither shared memory, which no caller may point this server at,
 # nor `trace` and `logging`, whose settings can be read but not changed while it runs.
 EXTENSIONS = (
+    "binary_tensor_data",
+    "classification",
     "generate",
     "model_configuration",
     "model_repository",
     "model_repository(unload_dependents)",
     "parameters",
+    "schedule_policy",
     "statistics",
 )
+
+# Triton's settings of a trace, as they are where none is made on request.
+TRACE_SETTINGS: dict[str, Any] = {
+    "trace_file": "",
+    "trace_level": ["OFF"],
+    "trace_rate": "1000",
+    "trace_count": "-1",
+    "log_frequency": "0",
+}
+TRACE_INSTEAD, LOG_INSTEAD = "`tracing_server`", "`debug` and `logging_settings`"
+"""The settings of ours that do what Triton's would."""
+
+
+def log_settings() -> dict[str, Any]:
+    """Triton's log settings, as the server's logger is set."""
+    logger = logging.getLogger("mlserver")
+    return {
+        "log_file": "",
+        "log_info": logger.isEnabledFor(logging.INFO),
+        "log_warning": logger.isEnabledFor(logging.WARNING),
+        "log_error": logger.isEnabledFor(logging.ERROR),
+        "log_verbose_level": int(logger.isEnabledFor(logging.DEBUG)),
+        "log_format": "default",
+    }
+
+
+def see_no_change(changes: dict[str, Any], settings: dict[str, Any], instead: str) -> None:
+    """Raises Forbidden for a change of a setting, InferenceError for what is none. None asks for the default."""
+    for name, value in changes.items():
+        if name not in settings:
+            raise InferenceError(f"unknown setting {name[:64]!r}; expected one of {', '.join(settings)}")
+        if value is not None and value != settings[name]:
+            raise Forbidden(f"{name} cannot be changed while the server runs: set {instead} in settings.json instead")
 
 
 def extensions(more: list[str]) -> list[str]:

@@ -21,8 +21,6 @@ from mlserver.errors import ConfigurationError
 from mlserver.settings import Settings
 
 logger = logging.getLogger("mlserver")
-# The HTTP server's complaints; what else it says, this server says itself.
-_web = logging.getLogger("uvicorn")
 
 # What would start a new line, move the cursor or hide text when a terminal or a log viewer shows it: C0 but the tab,
 # DEL and C1, the Unicode line ends; and lone surrogates, which no stream can encode.
@@ -210,13 +208,10 @@ def configure_logging(settings: Settings) -> None:
     """
     handler = StdoutHandler()
     handler.setFormatter(JsonFormatter() if settings.use_structured_logging else TextFormatter())
-    for one, level in ((logger, logging.INFO), (_web, logging.WARNING)):
-        for old in [handler for handler in one.handlers if isinstance(handler, StdoutHandler)]:
-            one.removeHandler(old)
-        one.addHandler(handler)
-        one.setLevel(level)
-    if settings.debug:
-        logger.setLevel(logging.DEBUG)
+    for old in [handler for handler in logger.handlers if isinstance(handler, StdoutHandler)]:
+        logger.removeHandler(old)
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if settings.debug else logging.INFO)
     if settings.logging_settings:
         _apply(settings.logging_settings)
 

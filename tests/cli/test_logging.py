@@ -23,7 +23,7 @@ TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
 
 @pytest.fixture(autouse=True)
 def _logger_as_before() -> Iterator[None]:
-    names = (None, "mlserver", "mlserver.below", "uvicorn")
+    names = (None, "mlserver", "mlserver.below")
     before = [(found, found.level, [*found.handlers]) for found in map(logging.getLogger, names)]
     yield
     for found, level, handlers in before:

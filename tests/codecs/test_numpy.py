@@ -16,7 +16,9 @@ from mlserver.types.convert import from_public, request_from_public, to_public
 from mlserver.types.tensors import DTYPES, Array
 
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
-NUMBERS = st.sampled_from(sorted(DTYPES)).flatmap(lambda datatype: hnp.arrays(DTYPES[datatype], SHAPES))
+NUMBERS = st.sampled_from(sorted(DTYPES.keys() - {"BF16"})).flatmap(
+    lambda datatype: hnp.arrays(DTYPES[datatype], SHAPES)
+)
 TEXTS = hnp.arrays(np.str_, SHAPES, elements=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5))
 
 
@@ -106,8 +108,9 @@ def test_dtypes_without_a_datatype(dtype: str) -> None:
 
 @pytest.mark.parametrize(("datatype", "dtype"), DTYPES.items())
 def test_datatypes_and_dtypes(datatype: str, dtype: np.dtype[Any]) -> None:
-    assert to_datatype(dtype) == datatype
-    assert to_datatype(dtype.newbyteorder(">")) == datatype
+    made = "UINT16" if datatype == "BF16" else datatype  # numpy has no type for it but that of its bit patterns
+    assert to_datatype(dtype) == made
+    assert to_datatype(dtype.newbyteorder(">")) == made
     assert to_dtype(RequestInput(name="x", shape=[1], datatype=datatype, data=[0])) == dtype
 
 

@@ -15,16 +15,16 @@ from tests.seed.serving import environment
 from tests.seed.topics import settings_of
 
 README, INDEX, REST, KAFKA = (ROOT / name for name in ("README.md", "docs/index.md", "docs/rest.md", "docs/kafka.md"))
-CLI, ROUTES = ROOT / "docs" / "cli.md", ROOT / "docs" / "custom-routes.md"
+CLI, GRPC, ROUTES, WORKERS = (ROOT / "docs" / f"{name}.md" for name in ("cli", "grpc", "custom-routes", "workers"))
 # Beside these the walk-through, which has a test of its own in tests/seed, and those its tests are written on.
-WALKED = {README, INDEX, REST, KAFKA, CLI, ROUTES, ROOT / "examples" / "sklearn-kafka" / "README.md"}
+WALKED = {README, INDEX, REST, GRPC, KAFKA, CLI, ROUTES, WORKERS, ROOT / "examples" / "sklearn-kafka" / "README.md"}
 SERVE = "mlserver start .\n"
 
 needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="the page uses curl, which is not here")
 
 
 def free_port() -> int:
-    """A port for the metrics, whose number no log tells."""
+    """A port whose number no log tells, or that is printed."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port: int = sock.getsockname()[1]
         return port
@@ -36,11 +36,14 @@ def before_serving(page: list[Block]) -> list[Block]:
 
 
 @needs_curl
-def test_readme_and_rest(tmp_path: Path) -> None:
-    env = environment(metrics_port=0)
-    with Walk(tmp_path, env, {'"http_port": 8080': '"http_port": 0'}) as walk:
+def test_readme_rest_and_grpc(tmp_path: Path) -> None:
+    port = free_port()
+    env = environment(grpc_port=port, metrics_port=0)
+    instead = {'"http_port": 8080': '"http_port": 0', "localhost:8081": f"127.0.0.1:{port}"}
+    with Walk(tmp_path, env, instead) as walk:
         walk.all(blocks(README))
         walk.all(blocks(REST))
+        walk.all(blocks(GRPC))
         assert walk.served is not None
         walk.served.stop()
 
@@ -56,6 +59,12 @@ def test_guide(tmp_path: Path) -> None:
 def test_cli(tmp_path: Path) -> None:
     with Walk(tmp_path, environment(http_port=0, grpc_port=0, metrics_port=0), {}) as walk:
         walk.all(blocks(CLI))
+
+
+@needs_curl
+def test_workers(tmp_path: Path) -> None:
+    with Walk(tmp_path, environment(http_port=0, grpc_port=0, metrics_port=0), {}) as walk:
+        walk.all(blocks(WORKERS))
 
 
 @needs_curl

@@ -2,6 +2,8 @@
 
 import asyncio
 import ctypes
+import importlib
+import json
 import os
 import re
 import sys
@@ -17,6 +19,7 @@ from mlserver import MLModel
 from mlserver.codecs import NumpyCodec
 from mlserver.errors import InferenceError, MLServerError
 from mlserver.types import InferenceRequest, InferenceResponse, Parameters, ResponseOutput
+from mlserver.utils import get_model_uri
 
 BAD = -1.0
 
@@ -99,6 +102,15 @@ class Where(Model):
         self.calls += 1
         main = threading.current_thread() is threading.main_thread()
         return self.answer(payload, [os.getpid(), int(main), self.calls])
+
+
+class Prefix(Model):
+    """The Python that it runs in, and what a module of its environment says."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        said = importlib.import_module("tests_of_theirs").WHERE
+        output = ResponseOutput(name="out", shape=[2], datatype="BYTES", data=[sys.prefix, said])
+        return InferenceResponse(model_name=self.name, outputs=[output])
 
 
 class PlainWhere(Where):
@@ -196,6 +208,21 @@ class FailsToLoad(Model):
         if how == "false":
             return False
         raise OSError("no weights")
+
+
+class Constant(Model):
+    """Answers the number in the file at its `uri`, which was a number when it loaded."""
+
+    async def load(self) -> bool:
+        self.value = int(json.loads(_read(await get_model_uri(self.settings))))
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        return self.answer(payload, [self.value])
+
+
+def _read(path: str) -> bytes:
+    return Path(path).read_bytes()
 
 
 class Garbage(Model):

@@ -3,7 +3,10 @@
 import asyncio
 import os
 import signal
+import sys
+import tarfile
 import time
+import venv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from mlserver.engine.runner import Runner
 from mlserver.errors import (
     ConfigurationError,
     DeadlineExceeded,
+    EnvironmentNotFound,
     Kind,
     MLServerError,
     ModelError,
@@ -322,6 +326,47 @@ async def test_the_end_of_the_server_is_the_end_of_its_workers() -> None:
     async with running(model("Where"), parallel_workers=2) as runner:
         pid = await pid_of(runner)
     assert _ended(pid)
+
+
+async def test_a_model_in_an_environment_of_its_own(tmp_path: Path) -> None:
+    """Its Python, its packages before the server's, its own workers; unpacked for it and gone with it."""
+    venv.create(tmp_path / "made", symlinks=False, with_pip=False)
+    site = tmp_path / f"made/lib/python3.{sys.version_info[1]}/site-packages"
+    (site / "tests_of_theirs.py").write_text("WHERE = 'in the environment'\n")
+    with tarfile.open(tmp_path / "env.tar.gz", "w:gz", compresslevel=1) as tar:
+        tar.add(tmp_path / "made", ".")
+    environments = tmp_path / "envs"
+    asked = {"environment_tarball": str(tmp_path / "env.tar.gz")}
+    async with pools(environments_dir=str(environments)) as made:
+        runner = await made.load(model("Prefix", parameters=asked))
+        plain = await made.load(model("Where"))
+        found = await runner.infer(request([0]))
+        (unpacked,) = [entry for entry in environments.iterdir() if entry.is_dir()]
+        assert found.outputs[0].data == [str(unpacked), "in the environment"]
+        assert len({await pid_of(plain), _pid(runner)}) == 2
+        await runner.close()
+        assert list(environments.iterdir()) == []
+        await plain.close()
+
+
+async def test_an_environment_without_a_python_is_told() -> None:
+    async with pools() as made:
+        with pytest.raises(EnvironmentNotFound, match="there is no Python in it"):
+            await made.load(model("Where", parameters={"environment_path": "/nowhere"}))
+
+
+async def test_equal_requests_are_predicted_once_where_both_sides_cache() -> None:
+    async with pools(cache_enabled=True) as made:
+        cached = await made.load(model("Where", cache_enabled=True))
+        plain = await made.load(model("Where"))
+        assert [values(await cached.infer(request([0], id=str(n))))[2] for n in range(3)] == [1, 1, 1]
+        assert values(await cached.infer(request([1])))[2] == 2
+        assert [values(await plain.infer(request([0])))[2] for n in range(3)] == [1, 2, 3]
+        await asyncio.gather(cached.close(), plain.close())
+
+
+def _pid(runner: Any) -> int:
+    return int(runner._pool._workers[0].pid)
 
 
 # Time and room.

@@ -70,7 +70,12 @@ def metrics_port() -> int:
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory, metrics_port: int) -> Iterator[Served]:
     """A server that is ready, with debug on."""
-    settings = {"debug": True, "metrics_endpoint": "/metrics", "metrics_port": metrics_port, "max_body_bytes": LIMIT}
+    settings: dict[str, Any] = {
+        "debug": True,
+        "metrics_endpoint": "/metrics",
+        "metrics_port": metrics_port,
+        "max_body_bytes": LIMIT,
+    }
     with serve(make_folder(tmp_path_factory.mktemp("served"), **settings)) as server:
         yield server
         server.stop()

@@ -150,13 +150,13 @@ def test_a_message_that_is_too_large(door: Door) -> None:
 def test_a_small_message_that_inflates_to_a_large_one(connect: Callable[..., grpc.Channel]) -> None:
     unlimited = [("grpc.max_send_message_length", -1)]
     bomb = connect(compression=grpc.Compression.Gzip, options=unlimited)
-    call = bomb.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+    call: Any = bomb.unary_unary("/inference.GRPCInferenceService/ModelInfer")
     assert refusal(call, b"\0" * 1000 * LIMIT).code == "RESOURCE_EXHAUSTED"
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
 def test_compressed_requests(connect: Callable[..., grpc.Channel], compression: grpc.Compression) -> None:
-    call = connect(compression=compression).unary_unary("/inference.GRPCInferenceService/ModelInfer")
+    call: Any = connect(compression=compression).unary_unary("/inference.GRPCInferenceService/ModelInfer")
     answer = pb.ModelInferResponse.FromString(call(typed_request("sum", *range(1000)).SerializeToString()))
     assert answer.outputs[0].contents.fp64_contents == [499500]
 

@@ -88,7 +88,22 @@ def test_a_models_headers_are_trailing_metadata(door: Door) -> None:
     answer = json.dumps({"X-One": "1", "x-data-bin": "AP8=", "Content-Length": "7", "grpc-status": "13"})
     _, call = door.stub.ModelInfer.with_call(typed_request("headers", answer=answer))
     trailing = {one.key: one.value for one in call.trailing_metadata()}
-    assert trailing == {"x-one": "1", "x-data-bin": b"\x00\xff"}
+    assert {name: value for name, value in trailing.items() if not name.startswith("ce-")} == {
+        "x-one": "1",
+        "x-data-bin": b"\x00\xff",
+    }
+
+
+def test_cloudevents_headers_in_and_out(door: Door) -> None:
+    answer, call = door.stub.ModelInfer.with_call(typed_request("headers", id="z\u00fcrich"))
+    seen = json.loads(answer.outputs[0].contents.bytes_contents[0])
+    sent = {one.key: one.value for one in call.trailing_metadata()}
+    assert (seen["Ce-Type"], sent["ce-type"]) == (
+        "io.seldon.serving.inference.request",
+        "io.seldon.serving.inference.response",
+    )
+    assert (seen["Ce-Modelid"], seen["Ce-Id"]) == ("headers", "z%C3%BCrich")
+    assert (sent["ce-modelid"], sent["ce-id"]) == ("headers", "z%C3%BCrich")
 
 
 def test_a_model_may_send_the_requests_headers_back(door: Door) -> None:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.grpc.client import PATIENCE_SECONDS, Door, Refused, raw_request, refusal, typed_request
 
-# UNIMPLEMENTED is what a change of settings gets.
-EXPECTED = {"INVALID_ARGUMENT", "INTERNAL", "RESOURCE_EXHAUSTED", "NOT_FOUND", "UNIMPLEMENTED", "OK"}
+# PERMISSION_DENIED is what a change of settings gets.
+EXPECTED = {"INVALID_ARGUMENT", "INTERNAL", "RESOURCE_EXHAUSTED", "NOT_FOUND", "PERMISSION_DENIED", "OK"}
 SOUND = [
     message.SerializeToString()
     for message in (raw_request("sum", id="one", a=1, b="two"), typed_request("sum", 1, 2, version="v"))
@@ -19,7 +19,7 @@ METHODS = ("ModelInfer", "ModelMetadata", "RepositoryIndex", "LogSettings")
 
 def ended(channel: grpc.Channel, data: bytes, method: str = "ModelInfer") -> str:
     """The code that a call with these bytes ends with."""
-    call = channel.unary_unary(f"/inference.GRPCInferenceService/{method}")
+    call: Any = channel.unary_unary(f"/inference.GRPCInferenceService/{method}")
     try:
         call(data, timeout=PATIENCE_SECONDS)
     except grpc.RpcError as error:
@@ -66,5 +66,5 @@ def test_unknown_fields_are_ignored(channel: grpc.Channel) -> None:
 
 
 def test_what_does_not_parse_ends_a_stream(channel: grpc.Channel) -> None:
-    call = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+    call: Any = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
     assert refusal(call, iter([b"\xff"]), timeout=PATIENCE_SECONDS).code == "INVALID_ARGUMENT"

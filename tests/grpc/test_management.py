@@ -16,6 +16,7 @@ from mlserver.grpc.services import make_stub
 from mlserver.version import __version__
 from mlserver.wire.protobuf import health_pb2 as health
 from mlserver.wire.protobuf import reflection_pb2 as reflection
+from mlserver.wire.protobuf.model_config_pb2 import DataType
 from tests.grpc.client import PATIENCE_SECONDS, refusal, typed_request, values
 from tests.grpc.conftest import make_folder, no_surprise, port_of, serve
 from tests.seed.serving import Served
@@ -125,8 +126,30 @@ def test_trace_and_log_settings_are_read_and_not_changed(stub: Any) -> None:
     trace, log = pb.TraceSettingRequest(), pb.LogSettingsRequest()
     trace.settings["trace_level"].value.append("TENSORS")
     log.settings["log_info"].bool_param = False
-    assert refusal(stub.TraceSetting, trace).code == "UNIMPLEMENTED"
-    assert refusal(stub.LogSettings, log).code == "UNIMPLEMENTED"
+    assert refusal(stub.TraceSetting, trace).code == "PERMISSION_DENIED"
+    assert refusal(stub.LogSettings, log).code == "PERMISSION_DENIED"
+    trace.settings["trace_level"].value[:] = ["OFF"]
+    log.settings["log_info"].bool_param = True
+    assert stub.TraceSetting(trace).settings == traced
+    assert stub.LogSettings(log).settings == logged
+    log.settings["log_none"].bool_param = True
+    assert refusal(stub.LogSettings, log).code == "INVALID_ARGUMENT"
+
+
+def test_configuration_and_statistics(stub: Any) -> None:
+    config = stub.ModelConfig(pb.ModelConfigRequest(name="sum")).config
+    assert (config.name, config.input[0].name, config.input[0].data_type) == ("sum", "x", DataType.Value("TYPE_FP64"))
+    assert refusal(stub.ModelConfig, pb.ModelConfigRequest(name="none")).code == "NOT_FOUND"
+    asked = pb.ModelStatisticsRequest(name="twice", version="v2")
+    (before,) = stub.ModelStatistics(asked).model_stats
+    for _ in range(3):
+        stub.ModelInfer(typed_request("twice", version="v2"))
+    (after,) = stub.ModelStatistics(asked).model_stats
+    assert (after.name, after.version) == ("twice", "v2")
+    assert after.inference_stats.success.count - before.inference_stats.success.count == 3
+    assert after.inference_count - before.inference_count == 3
+    assert len(stub.ModelStatistics(pb.ModelStatisticsRequest()).model_stats) >= len({"sum", "echo", "twice", "gate"})
+    assert refusal(stub.ModelStatistics, pb.ModelStatisticsRequest(name="none")).code == "NOT_FOUND"
 
 
 def index_of(stub: Any, messages: Any = pb, *, ready: bool = False) -> dict[tuple[str, str], str]:

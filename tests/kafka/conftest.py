@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.kafka.client import Tell, Topics, Watch, all_committed, fresh
+from tests.kafka.client import Topics, Watch, all_committed, fresh
 from tests.kafka.serving import Server, make_folder
 
 MODELS: dict[str, dict[str, Any]] = {
@@ -48,17 +48,6 @@ def letters(served: Server, topics: Topics) -> Iterator[Watch]:
     """The dead-letter topic of `served`."""
     with Watch(topics.bootstrap, topics.dead_letter) as watch:
         yield watch
-
-
-@pytest.fixture
-def tell(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Tell:
-    """Write a line to the terminal: seeds, figures."""
-
-    def line(text: str) -> None:
-        with capsys.disabled():
-            request.config.get_terminal_writer().line(f"\n  {text}")
-
-    return line
 
 
 @pytest.fixture

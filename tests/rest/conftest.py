@@ -14,12 +14,22 @@ from tests.seed.serving import Served, environment
 LIMIT = 100_000
 """`max_body_bytes` of the servers, in bytes."""
 
-_WELL: dict[str, dict[str, Any]] = {
+LARGE = 8 * 1024 * 1024
+"""`max_body_bytes` of the hasty one."""
+
+WELL: dict[str, dict[str, Any]] = {
     "sum": {"implementation": "kitchen.Sum", "platform": "test"},
     "echo": {"implementation": "kitchen.Echo"},
     "headers": {"implementation": "kitchen.Headers"},
     "raiser": {"implementation": "kitchen.Raiser"},
     "gate": {"implementation": "kitchen.Gate"},
+    "large": {"implementation": "kitchen.Large"},
+    "doubler": {"implementation": "kitchen.Doubler"},
+    "raw": {"implementation": "kitchen.Echo", "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]},
+    "scores": {
+        "implementation": "kitchen.Echo",
+        "outputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 3], "parameters": {"labels": ["cat", "dog"]}}],
+    },
     "unimplemented": {"implementation": "mlserver.MLModel"},
     "twice-v1": {"name": "twice", "implementation": "kitchen.Echo", "parameters": {"version": "v1"}},
     "twice-v2": {"name": "twice", "implementation": "kitchen.Sum", "parameters": {"version": "v2"}},
@@ -67,7 +77,19 @@ def metrics_port() -> int:
 def served(tmp_path_factory: pytest.TempPathFactory, metrics_port: int) -> Iterator[Served]:
     """A server that is ready, with debug on."""
     settings = {"debug": True, "metrics_endpoint": "/metrics", "metrics_port": metrics_port}
-    folder = make_folder(tmp_path_factory.mktemp("served"), _WELL, max_body_bytes=LIMIT, **settings)
+    folder = make_folder(tmp_path_factory.mktemp("served"), WELL, max_body_bytes=LIMIT, **settings)
+    with serve(folder) as server:
+        yield server
+        server.stop()
+        no_surprise(server)
+
+
+@pytest.fixture(scope="session")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server that waits for callers no longer than it takes to see it, and takes large bodies."""
+    models = {name: WELL[name] for name in ("sum", "echo", "gate", "large")}
+    timeouts = {"header_timeout_seconds": 0.5, "body_timeout_seconds": 0.8, "idle_timeout_seconds": 1.2}
+    folder = make_folder(tmp_path_factory.mktemp("hasty"), models, max_body_bytes=LARGE, **timeouts)
     with serve(folder) as server:
         yield server
         server.stop()
@@ -82,7 +104,7 @@ def ailing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         "unready": {"implementation": "kitchen.Unready"},
         "unloadable": {"implementation": "kitchen.Unloadable"},
     }
-    folder = make_folder(tmp_path_factory.mktemp("ailing"), models, on_load_failure="continue")
+    folder = make_folder(tmp_path_factory.mktemp("ailing"), models, on_load_failure="continue", gzip_enabled=False)
     with serve(folder) as server:
         yield server
         server.stop()

@@ -4,12 +4,15 @@ import asyncio
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec
-from mlserver.errors import InferenceError, MLServerError
+from mlserver.errors import InferenceError, MLServerError, Overloaded
 from mlserver.types import InferenceRequest, InferenceResponse, Parameters, ResponseOutput
 
 
@@ -63,6 +66,8 @@ class Raiser(MLModel):
                 raise MLServerError("short and stout", status_code=418)
             case "no-error":
                 raise MLServerError("not an error's status", status_code=200)
+            case "overloaded":
+                raise Overloaded("too many are waiting")
             case "refuse":
                 raise InferenceError("not this input")
             case "exit":
@@ -74,17 +79,52 @@ class Raiser(MLModel):
 
 
 class Gate(MLModel):
-    """Says that it has begun with the file `begun`, and answers when there is a file `open`: parameters name them."""
+    """Says that it has begun with the file `begun`, and answers when there is a file `open`: parameters name them.
+
+    Where it is cancelled it makes the file `cancelled`.
+    """
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         _make(asked(payload, "begun"))
-        while not os.path.exists(asked(payload, "open")):  # noqa: ASYNC110, ASYNC240 - another process opens it
-            await asyncio.sleep(0.005)
+        try:
+            while not os.path.exists(asked(payload, "open")):  # noqa: ASYNC110, ASYNC240 - another process opens it
+                await asyncio.sleep(0.005)
+        except asyncio.CancelledError:
+            _make(asked(payload, "cancelled") or asked(payload, "begun"))
+            raise
         return InferenceResponse(model_name=self.name, id=payload.id, outputs=[])
 
 
 def _make(file: str) -> None:
     Path(file).touch()
+
+
+class Blocker(MLModel):
+    """As Gate, but it holds up everything else meanwhile."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        _make(asked(payload, "begun"))
+        while not os.path.exists(asked(payload, "open")):  # noqa: ASYNC240 - that is the point
+            time.sleep(0.001)  # noqa: ASYNC251
+        return InferenceResponse(model_name=self.name, outputs=[])
+
+
+class Doubler(MLModel):
+    """Twice its input, worked out in place."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        array = self.decode(payload.inputs[0], default_codec=NumpyCodec)
+        array *= 2
+        return InferenceResponse(model_name=self.name, outputs=[NumpyCodec.encode_output("twice", array)])
+
+
+class Large(MLModel):
+    """10 MB of zeros, whatever it is asked."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        return InferenceResponse(
+            model_name=self.name, outputs=[NumpyCodec.encode_output("zeros", np.zeros(10**7, "u1"))]
+        )
 
 
 class Unready(MLModel):

@@ -10,7 +10,7 @@ import requests
 
 from mlserver.extensions import EXTENSIONS
 from mlserver.version import __version__
-from tests.rest.conftest import LIMIT
+from tests.rest.conftest import LIMIT, WELL
 from tests.rest.raw import Raw, get, inference, post
 from tests.seed.serving import Served
 
@@ -33,7 +33,7 @@ ROUTES: dict[str, Any] = {
     "/v2/health/live": {"live": True},
     "/v2/health/ready": {"live": True, "ready": True},
     "/v2": {"name": "mlserver", "version": __version__, "extensions": list(EXTENSIONS)},
-    "/v2/models": {"models": ["echo", "gate", "headers", "raiser", "sum", "twice", "unimplemented"]},
+    "/v2/models": {"models": sorted({model.get("name", name) for name, model in WELL.items()})},
     "/v2/models/sum": {"name": "sum", "versions": [], "platform": "test", "inputs": [], "outputs": []},
     "/v2/models/sum/ready": {"name": "sum", "ready": True},
     "/v2/models/twice": {"name": "twice", "versions": ["v1", "v2"], "platform": "", "inputs": [], "outputs": []},

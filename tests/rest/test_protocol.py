@@ -2,12 +2,13 @@
 
 import asyncio
 import contextvars
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from mlserver.rest.protocol import HttpProtocol, Site
+from mlserver.rest.limits import Limits
+from mlserver.rest.protocol import HttpProtocol
+from mlserver.rest.site import Connections, Site
 from tests.rest.raw import get
 
 VISITED: contextvars.ContextVar[bool] = contextvars.ContextVar("visited", default=False)
@@ -20,7 +21,7 @@ class Transport(asyncio.Transport):
         super().__init__()
         self.written = b""
         self.calls: list[str] = []
-        self._closing = False
+        self.ended = asyncio.Event()
 
     def write(self, data: Any) -> None:
         self.written += data
@@ -38,10 +39,13 @@ class Transport(asyncio.Transport):
         self.calls.append("eof")
 
     def close(self) -> None:
-        self._closing = True
+        self.ended.set()
+
+    def abort(self) -> None:
+        self.ended.set()
 
     def is_closing(self) -> bool:
-        return self._closing
+        return self.ended.is_set()
 
 
 class Place:
@@ -51,9 +55,9 @@ class Place:
         self.gate = asyncio.Event()
         self.visited: list[bool] = []
         self.transport = Transport()
-        self.state = SimpleNamespace(connections=set(), tasks=set(), total_requests=0)
-        site = Site(self._answer, None, max_body_bytes=1000, access_log=False)
-        self.protocol = HttpProtocol(site, server_state=self.state)
+        self.connections = Connections()
+        site = Site(self._answer, None, limits=Limits(max_body_bytes=1000), access_log=False)
+        self.protocol = HttpProtocol(site, self.connections)
         self.protocol.connection_made(self.transport)
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
@@ -71,8 +75,13 @@ class Place:
     async def settle(self) -> None:
         """Until every request that may be answered is."""
         async with asyncio.timeout(20):
-            while self.state.tasks:
-                await asyncio.gather(*self.state.tasks)
+            while self.connections.tasks:
+                await asyncio.gather(*self.connections.tasks)
+
+    async def closed(self) -> None:
+        """Until the server has closed the connection."""
+        async with asyncio.timeout(20):
+            await self.transport.ended.wait()
 
 
 @pytest.fixture
@@ -87,12 +96,12 @@ async def test_reading_stops_only_for_those_who_send_ahead(place: Place) -> None
     place.protocol.data_received(get("/2"))
     place.protocol.data_received(get("/3"))
     assert place.transport.calls == ["pause"]
-    assert len(place.state.tasks) == 1
+    assert len(place.connections.tasks) == 1
     place.gate.set()
     await place.settle()
     assert place.answers == [b"/1", b"/2", b"/3"]
     assert place.transport.calls == ["pause", "resume"]
-    assert (place.state.total_requests, place.state.tasks) == (3, set())
+    assert place.connections.tasks == set()
 
 
 async def test_reading_stops_for_those_who_go_on_after_their_last_request(place: Place) -> None:
@@ -117,7 +126,7 @@ async def test_nothing_is_begun_for_a_caller_that_does_not_read(place: Place) ->
     place.gate.set()
     place.protocol.pause_writing()
     place.protocol.data_received(get("/1") + get("/2"))
-    assert not place.state.tasks
+    assert not place.connections.tasks
     place.protocol.resume_writing()
     await place.settle()
     assert place.answers == [b"/1", b"/2"]
@@ -125,6 +134,16 @@ async def test_nothing_is_begun_for_a_caller_that_does_not_read(place: Place) ->
 
 async def test_shutdown_closes_what_is_idle(place: Place) -> None:
     place.protocol.shutdown()
+    assert not place.transport.is_closing()
+    await place.closed()
+
+
+async def test_shutdown_answers_a_request_that_is_on_its_way(place: Place) -> None:
+    place.gate.set()
+    place.protocol.shutdown()
+    place.protocol.data_received(get("/1"))
+    await place.settle()
+    assert place.answers == [b"/1"]
     assert place.transport.is_closing()
 
 
@@ -144,11 +163,11 @@ async def test_shutdown_lets_what_has_begun_end(place: Place) -> None:
 
 async def test_a_caller_that_is_gone(place: Place) -> None:
     place.protocol.data_received(get("/1") + get("/2"))
-    assert place.state.connections == {place.protocol}
+    assert list(place.connections) == [place.protocol]
     place.transport.close()
     place.protocol.connection_lost(None)
-    assert place.state.connections == set()
-    assert len(place.state.tasks) == 1
+    assert len(place.connections) == 0
+    assert len(place.connections.tasks) == 1
     place.gate.set()
     await place.settle()
     assert place.transport.written == b""
@@ -167,9 +186,9 @@ async def test_a_refusal_lets_what_is_in_flight_run_out(place: Place) -> None:
 async def test_a_request_that_is_cancelled_ends_its_connection(place: Place) -> None:
     place.protocol.data_received(get("/1"))
     await asyncio.sleep(0)
-    (task,) = place.state.tasks
+    (task,) = place.connections.tasks
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert place.transport.is_closing()
-    assert place.state.tasks == set()
+    assert place.connections.tasks == set()

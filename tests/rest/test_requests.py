@@ -2,10 +2,12 @@
 
 import pytest
 
-from mlserver.rest.requests import HEAD_LIMIT, Refusal, Request, RequestReader, decoded, path_and_query
+from mlserver.rest.requests import Refusal, Request, RequestReader, decoded, path_and_query
 from tests.rest.raw import chunked, get, post
 
 LIMIT = 1000
+HEAD_LIMIT = 64 * 1024
+LENGTH = "Inference-Header-Content-Length"
 MIX = (
     post("/a", b"first", "Content-Encoding: GZIP")
     + get("/b", "Upgrade: h2c", "Connection: upgrade")
@@ -16,7 +18,7 @@ MIX = (
 
 def read(*pieces: bytes) -> list[Request | Refusal]:
     """What comes out of a connection's bytes."""
-    reader = RequestReader(LIMIT)
+    reader = RequestReader(LIMIT, HEAD_LIMIT)
     for piece in pieces:
         reader.feed(piece)
     return list(reader.ready)
@@ -52,7 +54,7 @@ def test_nothing_is_read_after_the_last_request() -> None:
 
 
 def test_a_reader_knows_what_it_is_in_the_middle_of() -> None:
-    reader = RequestReader(LIMIT)
+    reader = RequestReader(LIMIT, HEAD_LIMIT)
     states = []
     data = post("/", b"x", "Expect: 100-continue")
     for piece in (b"", data[:1], data[1:-1], data[-1:]):
@@ -117,3 +119,27 @@ def test_parts_of_a_target(target: bytes, path: bytes, query: bytes) -> None:
 
 def test_percent_encoding() -> None:
     assert [decoded(part) for part in (b"a%2Fb", b"%e4%bd%a0", b"%ff", b"%zz%")] == ["a/b", "你", "\ufffd", "%zz%"]
+
+
+def test_chunks_are_counted() -> None:
+    reader = RequestReader(10**6, HEAD_LIMIT)
+    reader.feed(chunked("/a", *[b"x"] * 65_536) + get("/b"))
+    first, second = reader.ready
+    assert isinstance(first, Request)
+    assert isinstance(second, Request)
+    assert len(first.body) == 65_536
+    reader.feed(chunked("/c", *[b"x"] * 65_537))
+    refusal = reader.ready[-1]
+    assert isinstance(refusal, Refusal)
+    assert (refusal.status, refusal.message) == (400, "the body has more than 65536 chunks")
+
+
+def test_headers_that_are_kept_by_name() -> None:
+    (request,) = read(
+        post("/", b"", "Accept-Encoding: GZIP", "accept-encoding: br", "X-Request-Timeout-Ms: 5", f"{LENGTH}: 7")
+    )
+    assert isinstance(request, Request)
+    assert (request.accepts, request.timeout_ms, request.json_length) == (b"gzip, br", b"5", b"7")
+    (request,) = read(post("/", b"", f"{LENGTH}: 7", f"{LENGTH}: 8"))
+    assert isinstance(request, Request)
+    assert request.json_length == b"7, 8"

@@ -39,7 +39,7 @@ def tensor(**changes: Any) -> dict[str, Any]:
         (tensor(shape=[2.5]), "invalid inference request: Expected `int`, got `float` - at `$.inputs[0].shape[0]`"),
         (tensor(shape=[-2]), "expected dimensions >= 0, got [-2] - at `$.inputs[0].shape`"),
         (tensor(shape=[3]), "shape [3] needs 3 elements, the data of input 'x' has 2 - at `$.inputs[0].data`"),
-        (tensor(datatype="INT9"), "expected a datatype of BOOL, BYTES, "),
+        (tensor(datatype="INT9"), "expected a datatype of BF16, BOOL, BYTES, "),
         (tensor(data=[1, "2"]), "expected a value of INT8, got str '2' - at `$.inputs[0].data[1]`"),
         (tensor(data=[1, None]), "expected a value of INT8, got null - at `$.inputs[0].data[1]`"),
         (tensor(data=[1, 300]), "a number is out of range for INT8 - at `$.inputs[0].data`"),
@@ -147,14 +147,14 @@ def test_a_body_as_large_as_allowed(served: Served) -> None:
     assert ask(served, post("/v2/models/sum/infer", body + b" " * (LIMIT - len(body)))).status == 200
 
 
-@pytest.mark.parametrize("encoding", ["br", "gzip, gzip", "chunked", "\xff" * 100])
+@pytest.mark.parametrize("encoding", ["br", "gzip, gzip", "gzip, deflate", "chunked", "\xff" * 100])
 def test_415(served: Served, encoding: str) -> None:
     data = post("/v2/models/sum/infer", inference(1)).replace(
         b"Host: x", f"Content-Encoding: {encoding}".encode("latin-1")
     )
     answer = ask(served, data)
     assert answer.status == 415
-    assert answer.error.endswith("is not supported; expected one of: gzip, identity")
+    assert answer.error.endswith("is not supported; expected one of: gzip, deflate, identity")
 
 
 def test_415_where_the_encoding_comes_in_two_headers(served: Served) -> None:
@@ -171,7 +171,7 @@ def test_431(served: Served) -> None:
     with Raw(served.port) as raw:
         answer = raw.ask(get("/v2", "X: " + "x" * 65536))
         assert (answer.status, answer.headers["connection"]) == (431, "close")
-        assert answer.error == "the request's line and headers are larger than 65536 bytes"
+        assert answer.error == "the request's line and headers are larger than max_header_bytes = 65536"
         assert raw.closed()
 
 

@@ -27,7 +27,7 @@ def body(data: Any, shape: list[int], datatype: str = "FP32", **more: Any) -> by
 
 @st.composite
 def numbers(draw: st.DrawFn) -> tuple[str, Any]:
-    datatype = draw(st.sampled_from(sorted(DTYPES)))
+    datatype = draw(st.sampled_from(sorted(DTYPES.keys() - {"BF16"})))
     dtype = DTYPES[datatype]
     shape = draw(arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4))
     elements = FINITE if dtype.kind == "f" else None
@@ -85,12 +85,18 @@ def test_strings_are_flat_lists(data: Any, shape: list[int]) -> None:
         (b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP32"}]}', r"missing required field `data`"),
         (b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":[NaN]}]}', "malformed"),
         (b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":' + b"[" * 100_000 + b"}]}", "too deeply"),
-        (body([1], [1], "BF16"), r"expected a datatype of BOOL, .* got 'BF16' - at `\$\.inputs\[0\]\.datatype`"),
+        (body([1], [1], "FP8"), r"expected a datatype of BF16, .* got 'FP8' - at `\$\.inputs\[0\]\.datatype`"),
+        (body([1], [1], "BF16"), r"BF16 has no form in JSON: send it as binary data - at `\$\.inputs\[0\]\.data`"),
+        (b'{"inputs":[]}', "at least one input"),
         (body([1], [-1]), r"expected dimensions >= 0, got \[-1\] - at `\$\.inputs\[0\]\.shape`"),
         (body([1, 2, 3], [2, 2]), r"shape \[2, 2\] needs 4 elements, the data of input 'x' has 3"),
         (body([], [2**40]), r"needs 1099511627776 elements, the data of input 'x' has 0"),
         (body([], [0, 2**62, 2]), "is not one of an array"),
-        (body([1], [1] * 1000), "is not one of an array"),
+        (body([1], [1] * 1000), "at most 64 dimensions, got 1000"),
+        (body([], [2**62, 2]), r"shape \[4611686018427387904, 2\] has more than 2\^63 elements"),
+        (body([], [10**4000]), r"shape \[\.\.\.\] has more than 2\^63 elements"),
+        (body([], [-(10**4000)]), r"expected dimensions >= 0, got \[\.\.\.\]"),
+        (body([1], [7]).replace(b"7", b"7" * 100_000), "out of range"),
         (body([1, "a"], [2]), r"expected a value of FP32, got str 'a' - at `\$\.inputs\[0\]\.data\[1\]`"),
         (body([1, {"a": 1}], [2]), r"expected a value of FP32, got dict .* at `\$\.inputs\[0\]\.data\[1\]`"),
         (body([1, True], [2], "INT8"), r"expected a value of INT8, got bool True"),
@@ -172,6 +178,8 @@ def test_bodies_written_together_are_those_written_one_by_one(
     for tensor in outputs:
         if isinstance(tensor.data, list):
             tensor.data = [value if isinstance(value, str) else "" for value in tensor.data]
+        if tensor.datatype == "BF16":  # which has no form in JSON
+            tensor.datatype = "UINT16"
     response = TensorResponse("m", data.draw(st.none() | st.text()), outputs, None, {"p": 1})
     ids = [data.draw(st.text(min_size=1)) for _ in rows]
     expected = []

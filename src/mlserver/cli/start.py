@@ -44,6 +44,7 @@ async def serve(folder: str) -> None:
     """Read all settings and serve until stopped. Raises ConfigurationError."""
     from mlserver.cli.neighbours import warnings
     from mlserver.cli.serve import read
+    from mlserver.grpc.forks import without_fork_handlers
     from mlserver.logging import configure_logging, held_logs
 
     with held_logs():
@@ -52,7 +53,8 @@ async def serve(folder: str) -> None:
     for warning in warnings():
         logger.warning("%s", warning)
 
-    from mlserver.server import MLServer
+    with without_fork_handlers():
+        from mlserver.server import MLServer
 
     await MLServer(found.settings).start(found.models, complete=found.complete)
 

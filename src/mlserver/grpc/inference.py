@@ -1,34 +1,55 @@
 """ModelInfer."""
 
+from collections.abc import Mapping
+from functools import lru_cache, partial
+
 from mlserver.dataplane import DataPlane
 from mlserver.errors import MLServerError
 from mlserver.grpc.errors import named
-from mlserver.grpc.metadata import Context, deadline_of, headers_of, trailing_of
-from mlserver.types.tensors import TensorRequest
+from mlserver.grpc.metadata import Context, Headers, Metadata, deadline_of, headers_of, lowered, trailing_of
+from mlserver.types.tensors import TensorRequest, TensorResponse
+from mlserver.utils import generate_uuid
+from mlserver.wire.cloudevents import CloudEvents, of_id
 from mlserver.wire.protobuf import requests, responses
 from mlserver.wire.protobuf.dataplane_pb2 import ModelInferRequest, ModelInferResponse
 
+# Models that the metadata in common are kept for. A model may name itself in its answers, by whatever name.
+_KEPT_MODELS = 1024
+
 
 class Inference:
-    """Answers single inference requests from the data plane."""
+    """Answers single inference requests from the data plane. `events` are the headers that CloudEvents has."""
 
-    def __init__(self, dataplane: DataPlane) -> None:
+    def __init__(self, dataplane: DataPlane, events: CloudEvents) -> None:
         self._dataplane = dataplane
+        self._events = events
+        self._common = lru_cache(_KEPT_MODELS)(self._common_metadata)
 
     async def infer(self, message: ModelInferRequest, context: Context) -> ModelInferResponse:
-        """The model's answer, raw where the request is; headers that the model set are trailing metadata."""
-        request = asked(message, context)
+        """The model's answer, raw where the request is; its headers are trailing metadata."""
+        request = self.asked(message, context)
         try:
             response = await self._dataplane.infer(request)
         except MLServerError as error:
             raise named(error, request.id) from error
-        if response.headers:
-            context.set_trailing_metadata(trailing_of(response.headers))
+        context.set_trailing_metadata(self.trailing(response))
         return responses.message_of(response, raw=bool(message.raw_input_contents))
 
+    def asked(self, message: ModelInferRequest, context: Context, default_id: str | None = None) -> TensorRequest:
+        """The request of a message, with the headers and the deadline of its call, and an id. Raises InferenceError."""
+        request = requests.request_of(message)
+        request.id = request.id or default_id or generate_uuid()
+        request.headers = partial(self._seen, request.model, request.id, headers_of(context))
+        request.deadline = deadline_of(context)
+        return request
 
-def asked(message: ModelInferRequest, context: Context) -> TensorRequest:
-    """The request of a message, with the headers and the deadline of its call. Raises InferenceError."""
-    request = requests.request_of(message, headers_of(context))
-    request.deadline = deadline_of(context)
-    return request
+    def trailing(self, response: TensorResponse) -> Metadata:
+        """CloudEvents' headers and those that the model set. Raises ModelError for what gRPC cannot carry."""
+        events = self._common(response.model) + lowered(of_id(response.id))
+        return events + trailing_of(response.headers) if response.headers else events
+
+    def _seen(self, model: str, request_id: str, received: Headers) -> Mapping[str, str]:
+        return {**received(), **self._events.of_request(model, request_id)}
+
+    def _common_metadata(self, model: str) -> Metadata:
+        return lowered(self._events.of_responses(model))

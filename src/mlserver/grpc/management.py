@@ -8,6 +8,7 @@ from google.protobuf.json_format import ParseDict
 from mlserver.admin import AdminPolicy
 from mlserver.dataplane import DataPlane
 from mlserver.errors import InferenceError
+from mlserver.extensions import LOG_INSTEAD, TRACE_INSTEAD, TRACE_SETTINGS, log_settings, see_no_change
 from mlserver.grpc.errors import NotSupported
 from mlserver.grpc.metadata import Context, headers_of, peer_of
 from mlserver.settings import Settings
@@ -16,15 +17,7 @@ from mlserver.types.parameters import Parameters, values_of
 from mlserver.wire.protobuf import dataplane_pb2 as messages
 from mlserver.wire.protobuf.parameters import put
 
-# Triton's defaults, and what they mean: nothing is traced in its manner.
-_TRACE_SETTINGS = {
-    "trace_file": "",
-    "trace_level": "OFF",
-    "trace_rate": "1000",
-    "trace_count": "-1",
-    "log_frequency": "0",
-    "trace_mode": "triton",
-}
+_LOG_KINDS = {bool: "bool_param", int: "uint32_param", str: "string_param"}
 
 
 class ModelStatistics(Protocol):
@@ -38,10 +31,9 @@ class Management:
     """Answers from the data plane; methods have the names that the protocol gives them."""
 
     def __init__(self, settings: Settings, dataplane: DataPlane, statistics: ModelStatistics | None = None) -> None:
-        self._dataplane: Any = dataplane
+        self._dataplane = dataplane
         self._policy = AdminPolicy(settings)
         self._statistics = statistics
-        self._debug = settings.debug
 
     async def server_live(self, _: messages.ServerLiveRequest, __: Context) -> messages.ServerLiveResponse:
         """Whether the server can answer at all."""
@@ -111,26 +103,23 @@ class Management:
         return answer
 
     async def trace_setting(self, asked: messages.TraceSettingRequest, _: Context) -> messages.TraceSettingResponse:
-        """Triton's trace settings, as they are for ever. Raises NotSupported, ModelNotFound."""
-        if asked.settings:
-            raise NotSupported("trace settings cannot be changed here: tracing is configured by `tracing_server`")
+        """Triton's trace settings. Raises Forbidden for a change, ModelNotFound."""
         if asked.model_name:
             self._dataplane.model_ready(asked.model_name)
+        changes = {name: _trace_value(name, list(setting.value)) for name, setting in asked.settings.items()}
+        see_no_change(changes, TRACE_SETTINGS, TRACE_INSTEAD)
         answer = messages.TraceSettingResponse()
-        for name, value in _TRACE_SETTINGS.items():
-            answer.settings[name].value.append(value)
+        for name, value in TRACE_SETTINGS.items():
+            answer.settings[name].value.extend(value if isinstance(value, list) else [value])
         return answer
 
     async def log_settings(self, asked: messages.LogSettingsRequest, _: Context) -> messages.LogSettingsResponse:
-        """Triton's log settings, as they are. Raises NotSupported."""
-        if asked.settings:
-            raise NotSupported("log settings cannot be changed while the server runs: see `logging_settings`")
+        """Triton's log settings. Raises Forbidden for a change."""
+        settings = log_settings()
+        see_no_change({name: _log_value(setting) for name, setting in asked.settings.items()}, settings, LOG_INSTEAD)
         answer = messages.LogSettingsResponse()
-        for name in ("log_info", "log_warning", "log_error"):
-            answer.settings[name].bool_param = True
-        answer.settings["log_verbose_level"].uint32_param = int(self._debug)
-        for name, text in (("log_file", ""), ("log_format", "default")):
-            answer.settings[name].string_param = text
+        for name, value in settings.items():
+            setattr(answer.settings[name], _LOG_KINDS[type(value)], value)
         return answer
 
     async def shared_memory(self, _: Any, __: Context) -> NoReturn:
@@ -149,3 +138,15 @@ def put_parameters(parameters: Parameters | None, into: Any) -> None:
     """Write parameters but for headers."""
     if parameters is not None:
         put(values_of(parameters), into)
+
+
+def _trace_value(name: str, values: list[str]) -> list[str] | str | None:
+    """A setting as it is in JSON, where only levels are a list; without values it asks for the default."""
+    if len(values) == 1 and name != "trace_level":
+        return values[0]
+    return values or None
+
+
+def _log_value(setting: messages.LogSettingsRequest.SettingValue) -> Any:
+    kind = setting.WhichOneof("parameter_choice")
+    return getattr(setting, kind) if kind else None

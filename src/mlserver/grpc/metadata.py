@@ -12,18 +12,22 @@ from mlserver.errors import ModelError
 
 Context: TypeAlias = Any
 """A `grpc.aio.ServicerContext` whose messages are bytes."""
+Headers = Callable[[], Mapping[str, str]]
+Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
-# Names and values as gRPC takes them; names that begin with "grpc-" and those below are gRPC's and HTTP/2's own. A
-# model that sends its request's headers back would break the answer with these.
+# Names and values as gRPC takes them; names that begin with "grpc-" and those below are for gRPC, HTTP/2 and
+# CloudEvents to say. A model that sends its request's headers back would break the answer with these.
 _NAME = re.compile(r"[0-9a-z_.-]+").fullmatch
 _TEXT = re.compile(r"[\x20-\x7e]*").fullmatch
 _OWN = frozenset({
     "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "host", "keep-alive", "te",
     "trailer", "transfer-encoding", "upgrade", "user-agent",
+    "ce-endpoint", "ce-id", "ce-inferenceservicename", "ce-modelid", "ce-namespace", "ce-requestid", "ce-source",
+    "ce-specversion", "ce-type",
 })  # fmt: skip
 
 
-def headers_of(context: Context) -> Callable[[], Mapping[str, str]]:
+def headers_of(context: Context) -> Headers:
     """What makes the headers when somebody looks: what came several times is joined by commas, and binary values, whose
     names end with `-bin`, are base64.
     """
@@ -38,7 +42,12 @@ def headers_of(context: Context) -> Callable[[], Mapping[str, str]]:
     return headers
 
 
-def trailing_of(headers: Mapping[str, Any]) -> tuple[tuple[str, str | bytes], ...]:
+def lowered(headers: Mapping[str, str]) -> Metadata:
+    """Headers of ours as metadata."""
+    return tuple((name.lower(), value) for name, value in headers.items())
+
+
+def trailing_of(headers: Mapping[str, Any]) -> Metadata:
     """Headers that a model set, but for the door's own. Raises ModelError for what gRPC cannot carry."""
     pairs = ((str(name).lower(), value) for name, value in headers.items())
     return tuple((name, _sendable(name, value)) for name, value in pairs if not _is_own(name))

@@ -19,6 +19,7 @@ from mlserver.grpc.management import Management, ModelStatistics
 from mlserver.grpc.reflection import Reflection
 from mlserver.grpc.streaming import Streams
 from mlserver.settings import Settings
+from mlserver.wire.cloudevents import CloudEvents, namespace
 from mlserver.wire.protobuf import dataplane_pb2, health_pb2, model_repository_pb2, reflection_pb2
 
 logger = logging.getLogger("mlserver.grpc")
@@ -50,10 +51,10 @@ class GrpcServer:
         statistics: ModelStatistics | None = None,
     ) -> None:
         self._settings = settings
-        self._dataplane = dataplane
         self._management = Management(settings, dataplane, statistics)
         streamed = method_of(_INFERENCE.methods_by_name["ModelStreamInfer"])
-        self._streams = Streams(dataplane, streamed, settings.grpc_stream_format, listeners)
+        self._inference = Inference(dataplane, CloudEvents(settings.server_name, namespace()))
+        self._streams = Streams(dataplane, self._inference, settings.grpc_stream_format, streamed, listeners)
         self._health = Health(dataplane, frozenset({_INFERENCE.full_name, _REPOSITORY.full_name}))
         self._calls = Calls(listeners, access_log=settings.debug)
         self._server: grpc.aio.Server | None = None
@@ -135,7 +136,7 @@ class GrpcServer:
             "ModelReady": management.model_ready,
             "ServerMetadata": management.server_metadata,
             "ModelMetadata": management.model_metadata,
-            "ModelInfer": Inference(self._dataplane).infer,
+            "ModelInfer": self._inference.infer,
             "ModelConfig": management.model_config,
             "ModelStatistics": management.model_statistics,
             "TraceSetting": management.trace_setting,

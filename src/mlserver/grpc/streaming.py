@@ -16,8 +16,8 @@ from mlserver.dataplane import DataPlane
 from mlserver.errors import Kind, MLServerError
 from mlserver.events import GrpcMessage, GrpcMethod, Listener, tell
 from mlserver.grpc.errors import details_of, named
-from mlserver.grpc.inference import asked
-from mlserver.grpc.metadata import Context, trailing_of
+from mlserver.grpc.inference import Inference
+from mlserver.grpc.metadata import Context
 from mlserver.types.tensors import TensorRequest, TensorResponse
 from mlserver.wire.protobuf import responses
 from mlserver.wire.protobuf.dataplane_pb2 import ModelInferRequest, ModelInferResponse, ModelStreamInferResponse
@@ -37,8 +37,16 @@ class Stopping(MLServerError):
 class Streams:
     """The streams that are open. `form` is `mlserver`, `triton`, or `auto`: as the first request is made."""
 
-    def __init__(self, dataplane: DataPlane, method: GrpcMethod, form: str, listeners: Sequence[Listener] = ()) -> None:
+    def __init__(
+        self,
+        dataplane: DataPlane,
+        inference: Inference,
+        form: str,
+        method: GrpcMethod,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
         self._dataplane = dataplane
+        self._inference = inference
         self._form = form
         self._received = GrpcMessage(method, sent=False)
         self._sent = GrpcMessage(method, sent=True)
@@ -72,13 +80,12 @@ class Streams:
 
     async def _conversation(self, data: bytes, context: Context) -> None:
         message = parsed(data)
-        first, raw = asked(message, context), bool(message.raw_input_contents)
+        first, raw = self._inference.asked(message, context), bool(message.raw_input_contents)
         answers = self._dataplane.stream(first.model, first.version, self._requests(first, context))
         try:
             async with _closing(answers):
                 async for answer in answers:
-                    if answer.headers:
-                        context.set_trailing_metadata(trailing_of(answer.headers))
+                    context.set_trailing_metadata(self._inference.trailing(answer))
                     await self._write(context, responses.message_of(answer, raw=raw))
         except MLServerError as error:
             raise named(error, first.id) from error
@@ -86,7 +93,7 @@ class Streams:
     async def _requests(self, first: TensorRequest, context: Context) -> AsyncIterator[TensorRequest]:
         yield first
         while (data := await self._read(context)) is not None:
-            yield asked(parsed(data), context)
+            yield self._inference.asked(parsed(data), context, first.id)
 
     async def _answered_one_by_one(self, first: bytes, context: Context) -> None:
         data: bytes | None = first
@@ -104,7 +111,7 @@ class Streams:
     async def _answer(self, message: ModelInferRequest, context: Context) -> None:
         """All responses to one request, and where it asks for that, a last one without outputs that says so."""
         raw = bool(message.raw_input_contents)
-        request = asked(message, context)
+        request = self._inference.asked(message, context)
         final = bool((request.parameters or {}).pop(_WANTS_FINAL, False))
         answers = self._dataplane.stream(request.model, request.version, _only(request))
         made = ModelInferResponse(model_name=request.model, model_version=request.version or "")

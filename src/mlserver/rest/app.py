@@ -19,13 +19,13 @@ _INDEX = re.compile(r"/v2/repository(/[^/]+)?/index").fullmatch
 
 
 class RestApp:
-    """Answers HTTP from a data plane. `max_body_bytes` bounds a request's body, before and after inflation.
+    """Answers HTTP from a data plane, within `limits`.
 
     Called, it is an ASGI application with every route but infer: that one is `infer`.
     """
 
     def __init__(self, backing: Backing) -> None:
-        self.max_body_bytes = backing.settings.max_body_bytes
+        self.limits = backing.limits
         self._admin = backing.admin
         self._root = backing.root_path
         self._routes = self._open = make_routes(backing)

@@ -12,6 +12,9 @@ from mlserver.wire.json import error_bytes
 
 logger = logging.getLogger("mlserver.rest")
 
+REQUEST = "mlserver.request"
+"""Where the scope of a request has the request itself."""
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -49,6 +52,7 @@ def http_scope(request: Request, transport: asyncio.Transport) -> dict[str, Any]
         "client": _address(transport.get_extra_info("peername")),
         "server": _address(transport.get_extra_info("sockname")),
         "state": {},
+        REQUEST: request,
     }
 
 

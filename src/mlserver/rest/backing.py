@@ -8,6 +8,7 @@ from mlserver.dataplane import DataPlane
 from mlserver.errors import Forbidden
 from mlserver.events import Listener
 from mlserver.rest.headers import InferenceHeaders
+from mlserver.rest.limits import Limits
 from mlserver.settings import Settings
 
 
@@ -43,6 +44,11 @@ class Backing:
     headers: InferenceHeaders
     listeners: Sequence[Listener] = ()
     admin: Admin = field(default_factory=Nobody)
+
+    @property
+    def limits(self) -> Limits:
+        """What a request may cost."""
+        return Limits.of(self.settings)
 
     @property
     def root_path(self) -> str:

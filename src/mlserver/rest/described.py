@@ -1,26 +1,17 @@
 """What the server says of itself and of its models: health, metadata, configuration, statistics, settings."""
 
-import logging
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
 
-from mlserver.errors import Forbidden, InferenceError, MLServerError
+from mlserver.errors import InferenceError, MLServerError
+from mlserver.extensions import LOG_INSTEAD, TRACE_INSTEAD, TRACE_SETTINGS, log_settings, see_no_change
 from mlserver.rest.answers import body_of, json_answer, model_of
 from mlserver.rest.asgi import App
 from mlserver.rest.backing import Backing
 
 _CHANGES = msgspec.json.Decoder(dict[str, Any])
-
-# Triton's settings of a trace, as they are where none is made on request.
-TRACE_SETTINGS: dict[str, Any] = {
-    "trace_file": "",
-    "trace_level": ["OFF"],
-    "trace_rate": "1000",
-    "trace_count": "-1",
-    "log_frequency": "0",
-}
 
 
 class Described:
@@ -76,11 +67,11 @@ class Described:
         """Triton's trace settings; a request that changes one is refused."""
         if "model_name" in request.path_params:
             self._dataplane.model_ready(*model_of(request))  # raises where there is no such model
-        return await self._settings(request, TRACE_SETTINGS, "`tracing_server`")
+        return await self._settings(request, TRACE_SETTINGS, TRACE_INSTEAD)
 
     async def log_settings(self, request: Request) -> App:
         """Triton's log settings; a request that changes one is refused."""
-        return await self._settings(request, log_settings(), "`debug` and `logging_settings`")
+        return await self._settings(request, log_settings(), LOG_INSTEAD)
 
     async def shared_memory(self, request: Request) -> App:
         """Refuses: a caller names memory of this machine, and whoever may do that may read other callers' tensors."""
@@ -92,27 +83,10 @@ class Described:
         return json_answer(settings)
 
 
-def log_settings() -> dict[str, Any]:
-    """Triton's log settings, as the server's logger is set."""
-    logger = logging.getLogger("mlserver")
-    return {
-        "log_file": "",
-        "log_info": logger.isEnabledFor(logging.INFO),
-        "log_warning": logger.isEnabledFor(logging.WARNING),
-        "log_error": logger.isEnabledFor(logging.ERROR),
-        "log_verbose_level": int(logger.isEnabledFor(logging.DEBUG)),
-        "log_format": "default",
-    }
-
-
 def _see_no_change(body: bytes, settings: dict[str, Any], instead: str) -> None:
-    """Raises Forbidden for a change of a setting, InferenceError for what is none. Null asks for the default."""
+    """Raises Forbidden for a change of a setting, InferenceError for what is none."""
     try:
         changes = _CHANGES.decode(body.strip() or b"{}")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InferenceError(f"invalid request: {error}") from None
-    for name, value in changes.items():
-        if name not in settings:
-            raise InferenceError(f"unknown setting {name[:64]!r}; expected one of {', '.join(settings)}")
-        if value is not None and value != settings[name]:
-            raise Forbidden(f"{name} cannot be changed while the server runs: set {instead} in settings.json instead")
+    see_no_change(changes, settings, instead)

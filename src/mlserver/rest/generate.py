@@ -10,11 +10,10 @@ from mlserver.errors import CodecError, InferenceError
 from mlserver.types import MetadataModelResponse, MetadataTensor
 from mlserver.types.arrays import array_of, flat
 from mlserver.types.tensors import Tensor, TensorRequest, TensorResponse
+from mlserver.wire.depth import MAX_DEPTH, check_nesting
 from mlserver.wire.json import encoded
 
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-# Deep enough for any tensor, as on the infer route.
-_MAX_NESTING = 64
 
 
 def fields_of(body: bytes) -> Mapping[str, msgspec.Raw]:
@@ -26,14 +25,14 @@ def fields_of(body: bytes) -> Mapping[str, msgspec.Raw]:
 
 
 def generate_request(
-    fields: Mapping[str, msgspec.Raw], metadata: MetadataModelResponse, version: str | None
+    fields: Mapping[str, msgspec.Raw], metadata: MetadataModelResponse, version: str | None, max_depth: int = MAX_DEPTH
 ) -> TensorRequest:
     """The inference request that `fields` stand for.
 
     Fields named as an input of the model are tensors of that input's datatype and number of dimensions, `id` is the
     request's, and others are parameters; those inside of an object `parameters` count as fields. Raises InferenceError.
     """
-    values = {name: _value(name, text) for name, text in fields.items()}
+    values = {name: _value(name, text, max_depth) for name, text in fields.items()}
     request_id = values.pop("id", None)
     if request_id is not None and not isinstance(request_id, str):
         raise InferenceError("expected a string - at `$.id`")
@@ -68,11 +67,14 @@ def _expected(model: str, known: list[str]) -> str:
     return f"no field is an input of model {model!r}; expected one of {names}, or an inference request, with `inputs`"
 
 
-def _value(name: str, text: msgspec.Raw) -> Any:
+def _value(name: str, text: msgspec.Raw, max_depth: int) -> Any:
+    at = f"`$.{name:.64}`"
     try:
-        return msgspec.json.decode(text)
+        value = msgspec.json.decode(text)
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise InferenceError(f"invalid request: {error} - at `$.{name:.64}`") from None
+        raise InferenceError(f"invalid request: {error} - at {at}") from None
+    check_nesting(value, max_depth, at)
+    return value
 
 
 def _tensor(described: MetadataTensor, value: Any) -> Tensor:
@@ -90,13 +92,11 @@ def _tensor(described: MetadataTensor, value: Any) -> Tensor:
         raise InferenceError(f"{error} - at `$.{described.name}`") from None
 
 
-def _shape(value: Any, depth: int = 0) -> list[int | None]:
+def _shape(value: Any) -> list[int | None]:
     """The lengths of nested lists, outermost first; None for a dimension whose lists differ."""
     if not isinstance(value, list):
         return []
-    if depth >= _MAX_NESTING:
-        raise InferenceError(f"nested deeper than {_MAX_NESTING} dimensions")
-    inner = [_shape(item, depth + 1) for item in value]
+    inner = [_shape(item) for item in value]
     if not inner:
         return [0]
     return [len(value), *(inner[0] if all(shape == inner[0] for shape in inner) else [None])]

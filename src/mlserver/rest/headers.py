@@ -17,8 +17,8 @@ Pairs = list[tuple[bytes, bytes]]
 
 # What the door says itself. A model that sends its request's headers back would break the answer with these.
 _OWN = frozenset({
-    "connection", "content-encoding", "content-length", "content-type", "date", "keep-alive", "trailer",
-    "transfer-encoding", "upgrade",
+    "connection", "content-encoding", "content-length", "content-type", "date", "inference-header-content-length",
+    "keep-alive", "trailer", "transfer-encoding", "upgrade",
     "ce-endpoint", "ce-id", "ce-inferenceservicename", "ce-modelid", "ce-namespace", "ce-requestid", "ce-source",
     "ce-specversion", "ce-type",
 })  # fmt: skip

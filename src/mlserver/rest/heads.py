@@ -15,12 +15,13 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus}
 class Heads:
     """Beginnings of responses, put together once a second, which is as long as a Date holds."""
 
-    __slots__ = ("_json", "_second", "_starts")
+    __slots__ = ("_binary", "_json", "_second", "_starts")
 
     def __init__(self) -> None:
         self._second = 0
         self._starts: dict[int, bytes] = {}
         self._json: dict[int, bytes] = {}
+        self._binary: dict[int, bytes] = {}
 
     def start(self, status: int) -> bytes:
         """The status line and the Date."""
@@ -39,12 +40,21 @@ class Heads:
             head = self._json[status] = self.start(status) + b"content-type: application/json\r\n"
         return head
 
+    def binary(self, status: int) -> bytes:
+        """The same for JSON with binary data behind it."""
+        self._tick()
+        head = self._binary.get(status)
+        if head is None:
+            head = self._binary[status] = self.start(status) + b"content-type: application/octet-stream\r\n"
+        return head
+
     def _tick(self) -> None:
         second = int(time.time())
         if second != self._second:
             self._second = second
             self._starts.clear()
             self._json.clear()
+            self._binary.clear()
 
 
 def header_line(name: bytes, value: bytes) -> bytes:

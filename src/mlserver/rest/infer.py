@@ -1,32 +1,52 @@
 """The infer route: found before any framework, answered from the data plane."""
 
+import asyncio
 import logging
 import re
 import time
+from collections.abc import Callable
 from typing import TypeAlias
 from urllib.parse import parse_qs
 
 from mlserver.errors import Kind, MLServerError
 from mlserver.events import HttpDone, HttpStarted, tell
+from mlserver.rest.asked import Asked, read, written
 from mlserver.rest.backing import Backing
-from mlserver.rest.body import decoded_body
+from mlserver.rest.body import MIN_COMPRESSED_BYTES, accepted, compressed, decoded_body
 from mlserver.rest.cors import Cors
 from mlserver.rest.errors import INTERNAL_ERROR, NO_ANSWER, STATUS, status_of, told
 from mlserver.rest.requests import Refusal, Request, decoded, path_and_query
-from mlserver.types.tensors import TensorRequest
-from mlserver.wire.json import JsonReader, error_bytes, response_bytes
+from mlserver.types.tensors import TensorResponse
+from mlserver.wire.json import JsonReader, error_bytes
 
 logger = logging.getLogger("mlserver.rest")
 
 Target: TypeAlias = tuple[str, str | None]
 """A model's name and version, as a caller asked for them."""
-Answer: TypeAlias = tuple[int, bytes, bytes]
-"""Status, JSON body, and header lines besides those every answer has."""
 
 # As nearly every caller spells it; `_asked` knows the other ways.
 _PLAIN = re.compile(rb"/v2/models/([\w.~-]+)/infer").fullmatch
 _TEMPLATES = ("/v2/models/{model_name}/infer", "/v2/models/{model_name}/versions/{model_version}/infer")
 _STARTED = tuple(HttpStarted("POST", template) for template in _TEMPLATES)
+
+# Bodies above this are packed and unpacked beside the loop: it takes a millisecond and more, and zlib lets others run.
+_BESIDE_BYTES = 64 * 1024
+
+_RETRY_AFTER = b"retry-after: 1\r\n"
+_BINARY_LENGTH = b"inference-header-content-length: %d\r\n"
+_CONTENT_ENCODING = b"content-encoding: %b\r\nvary: accept-encoding\r\n"
+
+
+class Answer:
+    """Status and body, header lines besides those every answer has, and whether binary data follow the body's JSON."""
+
+    __slots__ = ("binary", "body", "lines", "status")
+
+    def __init__(self, status: int, body: bytes, lines: bytes = b"", *, binary: bool = False) -> None:
+        self.status = status
+        self.body = body
+        self.lines = lines
+        self.binary = binary
 
 
 class InferRoute:
@@ -34,12 +54,12 @@ class InferRoute:
 
     def __init__(self, backing: Backing, cors: Cors | None) -> None:
         self._dataplane = backing.dataplane
-        self._limit = backing.settings.max_body_bytes
+        self._limits = backing.limits
         self._listeners = backing.listeners
         self._headers = backing.headers
         self._root = backing.root_path.encode()
         self._cors = cors
-        self._reader = JsonReader()
+        self._reader = JsonReader(self._limits.max_json_depth)
 
     def find(self, method: bytes, target: bytes) -> Target | None:
         """The model that is asked, or None where this is another route."""
@@ -56,24 +76,40 @@ class InferRoute:
         tell(self._listeners, _STARTED[versioned])
         begun = time.perf_counter()
         status = NO_ANSWER
-        extra = b""
-        asked: TensorRequest | None = None
+        asked: Asked | None = None
         try:
-            body = decoded_body(request.body, request.encoding, self._limit) if request.encoding else request.body
-            asked = self._reader.request(body, *target)
-            self._headers.put(asked, request.text_headers)
-            response = await self._dataplane.infer(asked)
-            answer = response_bytes(response)
-            extra = self._headers.lines(response)
-            status = 200
+            body = await self._decoded(request) if request.encoding else request.body
+            asked = read(request, body, target, self._reader, self._dataplane)
+            self._headers.put(asked.request, request.text_headers)
+            response = await self._dataplane.infer(asked.request)
+            answer = self._written(response, asked)
+            if request.accepts and len(answer.body) >= MIN_COMPRESSED_BYTES and self._limits.gzip_enabled:
+                await _compress(answer, accepted(request.accepts))
+            status = answer.status
         except MLServerError as error:
-            status, answer = status_of(error), error_bytes(told(error, asked.id if asked else None))
+            answer = _refusal(error, asked)
+            status = answer.status
         except Exception:
             logger.exception("unexpected failure while answering for model %r", target[0])
-            status, answer = STATUS[Kind.MODEL], error_bytes(INTERNAL_ERROR)
+            status = STATUS[Kind.MODEL]
+            answer = Answer(status, error_bytes(INTERNAL_ERROR))
         finally:
             tell(self._listeners, HttpDone("POST", _TEMPLATES[versioned], status, time.perf_counter() - begun))
-        return status, answer, extra if self._cors is None else extra + self._cors.lines(request.headers)
+        if self._cors is not None:
+            answer.lines += self._cors.lines(request.headers)
+        return answer
+
+    def _written(self, response: TensorResponse, asked: Asked) -> Answer:
+        """The model's answer as the caller wants it. Raises MLServerError."""
+        body, json_bytes = written(response, asked, self._dataplane)
+        lines = self._headers.lines(response)
+        if json_bytes is None:
+            return Answer(200, body, lines)
+        return Answer(200, body, lines + _BINARY_LENGTH % json_bytes, binary=True)
+
+    async def _decoded(self, request: Request) -> bytes:
+        body, limit = request.body, self._limits.max_body_bytes
+        return await _beside(len(body), decoded_body, body, request.encoding, limit)
 
     def refused(self, refusal: Refusal) -> None:
         """Count a request of this route that was refused before it was complete."""
@@ -82,6 +118,22 @@ class InferRoute:
             versioned = target[1] is not None
             tell(self._listeners, _STARTED[versioned])
             tell(self._listeners, HttpDone("POST", _TEMPLATES[versioned], refusal.status, 0.0))
+
+
+async def _compress(answer: Answer, coding: bytes) -> None:
+    if coding:
+        answer.body = await _beside(len(answer.body), compressed, answer.body, coding)
+        answer.lines += _CONTENT_ENCODING % coding
+
+
+async def _beside(size: int, work: Callable[..., bytes], *args: object) -> bytes:
+    """What `work` makes of `args`; beside the loop where their `size`, in bytes, is large."""
+    return work(*args) if size <= _BESIDE_BYTES else await asyncio.to_thread(work, *args)
+
+
+def _refusal(error: MLServerError, asked: Asked | None) -> Answer:
+    lines = _RETRY_AFTER if error.kind is Kind.OVERLOADED else b""
+    return Answer(status_of(error), error_bytes(told(error, asked.request.id if asked else None)), lines)
 
 
 def _asked(target: bytes, root: bytes) -> Target | None:

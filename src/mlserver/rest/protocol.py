@@ -1,94 +1,89 @@
-"""HTTP/1.1 on one connection: requests in, answers out, in order. Uvicorn's server makes one of these per connection.
-
-Nothing here has a deadline yet: those for heads, bodies, idle connections and slow readers belong into `HttpProtocol`,
-which sees every read, every beginning of a request and every answer.
-"""
+"""HTTP/1.1 on one connection: requests in, answers out, in order, each within its time."""
 
 import asyncio
 import contextvars
-import logging
-from typing import Any, cast
+from typing import cast
 
-from mlserver.rest.asgi import App, Exchange, http_scope
-from mlserver.rest.heads import Heads
+from mlserver.rest.asgi import Exchange, http_scope
 from mlserver.rest.infer import Answer, InferRoute, Target
 from mlserver.rest.requests import Refusal, Request, RequestReader
+from mlserver.rest.site import Connections, Site
+from mlserver.rest.sockets import bytes_wait
+from mlserver.rest.watch import LAST_REQUEST_SECONDS, Phase, Watch
 from mlserver.wire.json import error_bytes
-
-logger = logging.getLogger("mlserver.rest")
 
 # After a refusal the caller may still be sending. To close at once would reset the connection, and many clients then
 # report the reset and not the answer; to read on would be to read what was refused. So: what is in flight, briefly.
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 64 * 1024
 
+# A caller who closed its socket and one who only has nothing more to say look alike until something is sent to them. An
+# interim answer does that: HTTP has clients skip any number of these, and a socket that is closed answers with a reset,
+# which the write after it meets. Soon, and then now and again.
+_INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
+_PROBE_SECONDS = 0.1
+_LATER_PROBE_SECONDS = 1.0
+
 # Up to here a body is copied behind its head, so that both leave in one system call; copying more costs more than that.
 _ONE_WRITE_BYTES = 64 * 1024
 
 
-class Site:
-    """What is served on one socket: an ASGI application, before it perhaps the infer route, and how.
-
-    `max_body_bytes` bounds the body of a request to either of them.
-    """
-
-    def __init__(self, app: App, infer: InferRoute | None, *, max_body_bytes: int, access_log: bool) -> None:
-        self.app = app
-        self.infer = infer
-        self.max_body_bytes = max_body_bytes
-        self.access_log = access_log
-        self.heads = Heads()
-
-
 class HttpProtocol(asyncio.Protocol):
-    """One connection. At most one of its requests is under way; those that were sent ahead wait unread.
+    """One connection. At most one of its requests is under way; those that were sent ahead wait unread."""
 
-    Its arguments but `site` are what Uvicorn passes; of `server_state` it keeps `connections`, `tasks` and
-    `total_requests` right, which is what Uvicorn waits for when it stops.
-    """
+    __slots__ = (
+        "_busy", "_connections", "_context", "_exchange", "_inferring", "_interim", "_linger_bytes", "_loop", "_probed",
+        "_read_paused", "_reader", "_said_all", "_site", "_stopping", "_task", "_transport", "_watch", "_write_paused",
+    )  # fmt: skip
 
-    def __init__(
-        self, site: Site, *, server_state: Any, _loop: asyncio.AbstractEventLoop | None = None, **_: Any
-    ) -> None:
+    def __init__(self, site: Site, connections: Connections) -> None:
         self._site = site
-        self._state = server_state
-        self._loop = _loop or asyncio.get_running_loop()
+        self._connections = connections
+        self._loop = asyncio.get_running_loop()
         # Each request starts from this, not from what another request of the connection left behind.
         self._context = contextvars.copy_context()
-        self._reader = RequestReader(site.max_body_bytes)
+        self._reader = RequestReader(site.limits.max_body_bytes, site.limits.max_header_bytes)
+        self._watch = Watch(self._loop, site.limits, self._too_late)
         self._transport: asyncio.Transport
         self._task: asyncio.Task[None] | None = None
         self._exchange: Exchange | None = None
         self._busy = False  # a request is under way
         self._read_paused = self._write_paused = False
         self._stopping = False  # no further request than those that have begun
+        self._said_all = False  # the caller sends no more, and may have gone
+        self._probed = False
+        self._inferring = False  # what is under way is inference
+        self._interim = False  # and its caller may get interim answers
         self._linger_bytes = _LINGER_BYTES
-        self._linger: asyncio.TimerHandle | None = None
 
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first request."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own class does not inherit from it
-        self._state.connections.add(self)
+        self._connections.add(self)
+        self._watch.expect(Phase.REQUEST, self._site.limits.idle_timeout_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The caller has left, or was seen off. What is under way for it goes on, for nobody."""
-        self._state.connections.discard(self)
+        """The caller has left, or was seen off. Inference for it ends; other applications hear that it has gone."""
+        self._connections.discard(self)
+        self._watch.end()
         self._reader.close()
         self._caller_left()
         if self._exchange is not None:
             self._exchange.writable.set()
-        if self._linger is not None:
-            self._linger.cancel()
+        if self._task is not None and self._inferring:
+            self._connections.tasks.discard(self._task)  # here, for a task that never began has no end of its own
+            self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless a request is under way: then the next ones wait in the socket."""
-        if self._linger is not None:
+        if self._watch.phase >= Phase.LINGER:
             self._discard(len(data))
             return
+        held = self._busy or self._write_paused
         self._reader.feed(data)
-        if not self._busy:
+        if not held:
             self._advance()
         elif not self._read_paused:
             self._read_paused = True
@@ -96,15 +91,21 @@ class HttpProtocol(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The caller sends no more; whether it still reads, nobody knows. What it asked for is answered."""
-        self._stopping = self._reader.ended = True
+        self._stopping = self._said_all = self._reader.ended = True
         self._reader.receiving = False
         self._caller_left()
         # Only a plain socket can stay open in one direction.
-        return (self._busy or bool(self._reader.ready)) and self._transport.can_write_eof()
+        if not (self._busy or self._reader.ready) or not self._transport.can_write_eof():
+            return False
+        if self._watch.phase == Phase.WORK:
+            self._await_probe()
+        return True
 
     def pause_writing(self) -> None:
         """The caller does not read: make no further answers for it."""
         self._write_paused = True
+        if self._watch.phase < Phase.LINGER:
+            self._watch.expect(Phase.READER, self._site.limits.body_timeout_seconds)
         if self._exchange is not None:
             self._exchange.writable.clear()
 
@@ -113,17 +114,52 @@ class HttpProtocol(asyncio.Protocol):
         self._write_paused = False
         if self._exchange is not None:
             self._exchange.writable.set()
-        self._advance()
+        if self._watch.phase == Phase.READER:
+            self._watch.work()
+            self._advance()
 
-    # What Uvicorn calls.
+    # What the server calls.
 
     def shutdown(self) -> None:
-        """Answer what has begun, then close."""
+        """Answer what has begun or comes within a moment, then close."""
         self._stopping = True
-        if self._linger is not None:
-            self._transport.close()
-        else:
+        if self._watch.phase == Phase.LINGER:
+            self._close()
+        elif self._watch.phase == Phase.REQUEST:
+            self._watch.expect(Phase.REQUEST, LAST_REQUEST_SECONDS)
+
+    def abort(self) -> None:
+        """Close now, whatever is lost by it."""
+        self._transport.abort()
+
+    # What the watch calls.
+
+    def _too_late(self) -> None:
+        """What was expected has not come in time."""
+        phase = self._watch.phase
+        if phase == Phase.REQUEST and bytes_wait(self._transport):
+            self._watch.expect(Phase.HEAD, self._site.limits.header_timeout_seconds)
+        elif phase in (Phase.REQUEST, Phase.LINGER):
+            self._close()
+        elif phase in (Phase.HEAD, Phase.BODY):
+            awaited = "line and headers were" if phase == Phase.HEAD else "body was"
+            self._reader.give_up(f"the request's {awaited} not complete in time")
             self._advance()
+        elif phase == Phase.PROBE:
+            self._probe()
+        elif phase != Phase.WORK:
+            self._transport.abort()
+
+    def _await_probe(self, seconds: float = _PROBE_SECONDS) -> None:
+        """See to it that a caller who has gone is noticed, where that can be found out."""
+        if self._interim and self._inferring:
+            self._watch.expect(Phase.PROBE, seconds)
+
+    def _probe(self) -> None:
+        # Twice, for it is the second write that fails.
+        self.write(_INTERIM)
+        soon, self._probed = not self._probed, True
+        self._await_probe(_PROBE_SECONDS if soon else _LATER_PROBE_SECONDS)
 
     # From one request to the next.
 
@@ -134,13 +170,14 @@ class HttpProtocol(asyncio.Protocol):
             return
         if reader.ready:
             self._start(reader.ready.popleft())
-        elif self._stopping and not reader.receiving:
-            self._transport.close()
+        elif reader.ended:
+            self._close()
         else:
             self._read_on()
+            self._watch.expect_more(reader, stopping=self._stopping)
             if reader.wants_continue:
                 reader.wants_continue = False
-                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self._transport.write(_INTERIM)
 
     def _start(self, request: Request | Refusal) -> None:
         if isinstance(request, Refusal):
@@ -150,12 +187,18 @@ class HttpProtocol(asyncio.Protocol):
         target = infer.find(request.method, request.target) if infer is not None else None
         if infer is not None and target is not None:
             work = self._infer(infer, request, target)
+            self._inferring = True
         else:
             work = self._exchanged(request)
+            self._inferring = False
         self._busy = True
+        self._interim = not request.http10
+        self._watch.work()
+        if self._said_all:
+            self._await_probe()
         # Not `loop.create_task`, which is three layers around this; and a name, since making one up costs as much.
         self._task = asyncio.Task(work, loop=self._loop, name="request", context=self._context.copy())
-        self._state.tasks.add(self._task)
+        self._connections.tasks.add(self._task)
 
     async def _infer(self, infer: InferRoute, request: Request, target: Target) -> None:
         whole = False
@@ -177,22 +220,25 @@ class HttpProtocol(asyncio.Protocol):
 
     def _finish(self, whole: bool) -> None:
         """Go on to the next request; after half an answer nothing can follow."""
-        state = self._state
-        state.total_requests += 1
-        state.tasks.discard(self._task)
+        if self._task is not None:
+            self._connections.tasks.discard(self._task)
         self._task = None
         self._busy = False
         if not whole or (self._reader.ended and not self._reader.ready):
-            self._transport.close()
+            self._close()
         else:
             self._advance()
+
+    def _close(self) -> None:
+        """Close when what was written has left; a caller that does not read it cannot keep the connection for that."""
+        self._watch.expect(Phase.CLOSE, self._site.limits.body_timeout_seconds)
+        self._transport.close()
 
     # Answers.
 
     def begin_answer(self, request: Request, status: int) -> bool:
         """Log the request, if that is wanted; returns whether the connection stays open after its answer."""
-        if self._site.access_log:
-            self._log(request, status)
+        self._site.log(self._transport, request, status)
         reader = self._reader
         if not request.keep_alive or (self._stopping and not reader.ready and not reader.receiving):
             reader.ended = True
@@ -205,8 +251,9 @@ class HttpProtocol(asyncio.Protocol):
             self._transport.write(data)
 
     def _answer(self, request: Request, answer: Answer) -> None:
-        status, body, extra = answer
-        head = self._site.heads.json(status)
+        status, body, extra = answer.status, answer.body, answer.lines
+        heads = self._site.heads
+        head = heads.binary(status) if answer.binary else heads.json(status)
         if not self.begin_answer(request, status):
             extra += b"connection: close\r\n"
         elif request.http10:
@@ -222,16 +269,15 @@ class HttpProtocol(asyncio.Protocol):
         """Answer, and let what is in flight run out."""
         if self._site.infer is not None:
             self._site.infer.refused(refusal)
-        if self._site.access_log:
-            self._log(refusal, refusal.status)
+        self._site.log(self._transport, refusal, refusal.status)
         body = error_bytes(refusal.message)
         head = self._site.heads.json(refusal.status)
         self.write(b"%bconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (head, len(body), body))
-        if self._stopping or not self._transport.can_write_eof():
-            self._transport.close()
+        if self._said_all or not self._transport.can_write_eof():
+            self._close()
             return
         self._transport.write_eof()
-        self._linger = self._loop.call_later(_LINGER_SECONDS, self._transport.close)
+        self._watch.expect(Phase.LINGER, _LINGER_SECONDS)
         self._read_on()
 
     def _read_on(self) -> None:
@@ -242,15 +288,8 @@ class HttpProtocol(asyncio.Protocol):
     def _discard(self, size: int) -> None:
         self._linger_bytes -= size
         if self._linger_bytes < 0:
-            self._transport.close()
+            self._close()
 
     def _caller_left(self) -> None:
         if self._exchange is not None:
             self._exchange.gone.set()
-
-    def _log(self, request: Request | Refusal, status: int) -> None:
-        """The line of the access log."""
-        client = self._transport.get_extra_info("peername") or ("unknown",)
-        shown = request.target[:2048].decode("latin-1")
-        asked = f"{request.method.decode('latin-1')} {shown}"
-        logger.info('%s "%s" %d', ":".join(map(str, client[:2])), asked, status)

@@ -8,12 +8,18 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrad
 
 logger = logging.getLogger("mlserver.rest")
 
-# A request's line and headers together, in bytes. Browsers and proxies stop at 8 to 16 KiB; gateways that put tokens
-# and traces on top stay below 64, which is also what Envoy takes at most by default.
-HEAD_LIMIT = 64 * 1024
+# Chunks of one body: 64 MiB in pieces of a KiB. Each costs a call, however small it is.
+_MAX_CHUNKS = 65_536
 
-# Headers that say how the request itself is to be read.
-_FRAMING = frozenset({b"connection", b"content-encoding", b"content-length", b"expect"})
+# Headers that are kept by name; what came several times is joined by commas.
+_KEPT = {
+    b"accept-encoding": "accepts",
+    b"content-encoding": "encoding",
+    b"inference-header-content-length": "json_length",
+    b"x-request-timeout-ms": "timeout_ms",
+}
+# These, and headers that say how the request itself is to be read.
+_NOTED = frozenset({b"connection", b"content-length", b"expect", b"transfer-encoding", *_KEPT})
 # What asks to leave HTTP/1.1, which is never done.
 _UPGRADE = frozenset({b"connection", b"http2-settings", b"upgrade"})
 
@@ -35,11 +41,16 @@ def decoded(part: bytes) -> str:
 class Request:
     """One request, complete with its body. `target` is as sent: percent-encoded, with its query.
 
-    `headers` are in the order received, their names lower-cased. `encoding` is the Content-Encoding, lower-cased,
-    empty where there is none. `http10`: the caller speaks HTTP/1.0, or anything else that is not 1.1.
+    `headers` are in the order received, their names lower-cased. Some are kept besides, in lower case, empty where
+    there is none: `accepts` (Accept-Encoding), `encoding` (Content-Encoding), `timeout_ms` (X-Request-Timeout-Ms) and
+    `json_length` (Inference-Header-Content-Length). `http10`: the caller speaks HTTP/1.0, or anything else that is not
+    1.1.
     """
 
-    __slots__ = ("body", "encoding", "headers", "http10", "keep_alive", "method", "target")
+    __slots__ = (
+        "accepts", "body", "encoding", "headers", "http10", "json_length", "keep_alive", "method", "target",
+        "timeout_ms",
+    )  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]], keep_alive: bool) -> None:
         self.method = method
@@ -47,7 +58,7 @@ class Request:
         self.headers = headers
         self.keep_alive = keep_alive
         self.http10 = False
-        self.encoding = b""
+        self.encoding = self.accepts = self.json_length = self.timeout_ms = b""
         self.body = b""
 
     def text_headers(self) -> dict[str, str]:
@@ -77,22 +88,23 @@ class Refusal:
 class RequestReader:
     """Takes bytes with `feed` and lays out requests in `ready`, in order.
 
-    Holds at most one request's head and body (`HEAD_LIMIT` and `body_limit` bytes) besides what one read completed.
-    `ended`: nothing that follows on this connection is read. `receiving`: a request has begun and is not complete.
-    `wants_continue`: its sender waits for `100 Continue` before it sends the body.
+    Holds at most one request's head and body (`head_limit` and `body_limit` bytes) besides what one read completed.
+    `ended`: nothing that follows on this connection is read. `receiving`: a request has begun and is not complete;
+    `in_body`: its head is. `wants_continue`: its sender waits for `100 Continue` before it sends the body.
     """
 
     __slots__ = (
-        "_began", "_body", "_fed", "_headers", "_limit", "_now", "_parser", "_request", "_target", "_upgrading",
-        "ended", "ready", "receiving", "wants_continue",
+        "_began", "_body", "_chunks", "_fed", "_head_limit", "_headers", "_limit", "_now", "_parser", "_request",
+        "_target", "_upgrading", "ended", "ready", "receiving", "wants_continue",
     )  # fmt: skip
 
-    def __init__(self, body_limit: int) -> None:
+    def __init__(self, body_limit: int, head_limit: int) -> None:
         self.ready: deque[Request | Refusal] = deque()
         self.ended = False
         self.receiving = False
         self.wants_continue = False
         self._limit = body_limit
+        self._head_limit = head_limit
         self._parser = HttpRequestParser(self)
         # Bytes of this read, and of the reads that the request at hand came in, the one it began in included.
         self._now = self._fed = self._began = 0
@@ -101,6 +113,16 @@ class RequestReader:
         self._request: Request | None = None
         self._body: bytes | bytearray = b""
         self._upgrading = False
+        self._chunks = 0
+
+    @property
+    def in_body(self) -> bool:
+        """Whether the head of the request that is being received is complete."""
+        return self._request is not None
+
+    def give_up(self, message: str) -> None:
+        """Refuse the request that is being received: it takes too long."""
+        self._refuse(408, message)
 
     def feed(self, data: bytes) -> None:
         """Take in what was read. Never raises: what cannot be read becomes a Refusal."""
@@ -114,6 +136,7 @@ class RequestReader:
         """Take no more. The parser and its callbacks hold each other: let go, so that no collection is needed."""
         self.ended = True
         self.ready.clear()
+        self._request, self._body, self._headers = None, b"", []
         del self._parser
 
     def _parse(self, data: bytes | memoryview) -> memoryview | bytes:
@@ -151,13 +174,13 @@ class RequestReader:
     def _bound(self) -> None:
         """Refuse what goes on without end: a head, or chunk headers, extensions and trailers around a small body."""
         surely = self._fed - self._began
-        if self._request is None and surely > HEAD_LIMIT:
+        if self._request is None and surely > self._head_limit:
             self._refuse_head()
-        elif surely > self._limit + HEAD_LIMIT:
+        elif surely > self._limit + self._head_limit:
             self._refuse_body()
 
     def _refuse_head(self) -> None:
-        self._refuse(431, f"the request's line and headers are larger than {HEAD_LIMIT} bytes")
+        self._refuse(431, f"the request's line and headers are larger than max_header_bytes = {self._head_limit}")
 
     def _refuse_body(self) -> None:
         self._refuse(413, f"the body is larger than max_body_bytes = {self._limit}")
@@ -179,6 +202,7 @@ class RequestReader:
         self._headers = []
         self._request = None
         self._body = b""
+        self._chunks = 0
         self.receiving = not self.ended
 
     def on_url(self, url: bytes) -> None:
@@ -195,7 +219,7 @@ class RequestReader:
         parser = self._parser
         if self.ended:
             return
-        if self._fed > HEAD_LIMIT and self._head_bytes() > HEAD_LIMIT:
+        if self._fed > self._head_limit and self._head_bytes() > self._head_limit:
             self._refuse_head()
         elif parser.should_upgrade():
             self._upgrading = True
@@ -206,8 +230,14 @@ class RequestReader:
             request.http10 = not request.keep_alive and parser.get_http_version() != "1.1"
             self._request = request
             for name, value in self._headers:
-                if name in _FRAMING:
+                if name in _NOTED:
                     self._note(request, name, value)
+
+    def on_chunk_header(self) -> None:
+        """One more chunk begins."""
+        self._chunks += 1
+        if self._chunks > _MAX_CHUNKS + 1:  # and the empty one, which is the last
+            self._refuse(400, f"the body has more than {_MAX_CHUNKS} chunks")
 
     def on_body(self, data: bytes) -> None:
         """The body, or the next piece of it."""
@@ -231,6 +261,7 @@ class RequestReader:
             return
         request.body = bytes(self._body)
         self._body = b""
+        self._request = None  # what is kept here stays for as long as the connection
         self.ready.append(request)
         self.receiving = self.wants_continue = False
         self.ended = not request.keep_alive
@@ -239,11 +270,15 @@ class RequestReader:
         if name == b"content-length":
             if int(value) > self._limit:
                 self._refuse_body()
-        elif name == b"content-encoding":
-            coding = value.strip().lower()
-            request.encoding = b"%b, %b" % (request.encoding, coding) if request.encoding else coding
+        elif name in _KEPT:
+            kept, new = _KEPT[name], value.strip().lower()
+            before: bytes = getattr(request, kept)
+            setattr(request, kept, b"%b, %b" % (before, new) if before else new)
         elif name == b"expect":
             self.wants_continue = not self.ended and value.lower() == b"100-continue"
+        elif name == b"transfer-encoding":
+            if value.strip().lower() != b"chunked" or self._parser.get_http_version() != "1.1":
+                self._refuse(400, "malformed HTTP request: the only Transfer-Encoding is chunked, of HTTP/1.1")
         else:  # only with this header does a connection of HTTP/1.0 stay open
             request.http10 = self._parser.get_http_version() != "1.1"
 

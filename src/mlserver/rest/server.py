@@ -1,43 +1,25 @@
-"""HTTP servers on sockets that are already bound. Uvicorn accepts connections and ends them; what is said on them is
-`HttpProtocol`'s.
+"""HTTP servers on sockets that are already bound. What is said on a connection is `HttpProtocol`'s; here they begin and
+end.
 """
 
 import asyncio
 import contextlib
-import errno
-import functools
+import logging
 import socket
-from collections.abc import Iterator
-from typing import cast
 
-import uvicorn
-
-from mlserver.errors import ConfigurationError
 from mlserver.rest.app import RestApp
 from mlserver.rest.asgi import App
-from mlserver.rest.protocol import HttpProtocol, Site
+from mlserver.rest.limits import Limits
+from mlserver.rest.protocol import HttpProtocol
+from mlserver.rest.site import Connections, Site
+from mlserver.rest.sockets import BACKLOG, begin_no_more, bind, queued
+
+__all__ = ["HttpServer", "bind"]
+
+logger = logging.getLogger("mlserver.rest")
 
 # Applications besides REST - the metrics - answer GET. Nobody sends them a body on purpose.
-_OTHER_BODY_BYTES = 64 * 1024
-
-
-def bind(host: str, port: int, setting: str) -> socket.socket:
-    """A listening TCP socket; port 0 takes a free one. Raises ConfigurationError naming the port and its setting.
-
-    Listening at once, not only bound: two processes may bind one port, but only one may listen on it.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-        sock.listen(2048)
-    except OSError as error:
-        sock.close()
-        why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be bound: {error.strerror or error}"
-        raise ConfigurationError(f"{setting}: port {port} on {host} {why}") from None
-    sock.setblocking(False)
-    return sock
+_OTHERS = Limits(max_body_bytes=64 * 1024)
 
 
 class HttpServer:
@@ -48,45 +30,51 @@ class HttpServer:
     """
 
     def __init__(self, app: RestApp | App, sock: socket.socket, *, access_log: bool, grace_seconds: float) -> None:
-        protocol = functools.partial(HttpProtocol, _site(app, access_log))
-        config = uvicorn.Config(
-            app,
-            http=cast("type[asyncio.Protocol]", protocol),
-            interface="asgi3",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=max(1, int(grace_seconds)),
-        )
-        self._server = _Server(config)
+        if isinstance(app, RestApp):
+            self._site = Site(app, app.infer, limits=app.limits, access_log=access_log)
+        else:
+            self._site = Site(app, None, limits=_OTHERS, access_log=access_log)
+        self._grace_seconds = grace_seconds
         self._socket = sock
+        self._connections = Connections()
+        self._listening: asyncio.Task[asyncio.Server] | None = None
         self.port: int = sock.getsockname()[1]
         """The port that callers use."""
-        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to answer."""
-        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        loop = asyncio.get_running_loop()
+        listening = loop.create_server(self._protocol, sock=self._socket, backlog=BACKLOG)
+        self._listening = asyncio.create_task(listening)
 
     async def stop(self) -> None:
-        """Take no new connections, answer what is under way, close."""
-        self._server.should_exit = True
-        if self._task is None:
+        """Take no new connections, answer what is under way, close.
+
+        Who was connected before is answered: those in the listener's queue, and those whose request is on its way
+        through a connection that was idle.
+        """
+        if self._listening is None:
             self._socket.close()
-        else:
-            await self._task
+            return
+        try:
+            async with asyncio.timeout(self._grace_seconds):
+                await self._close_listener(await self._listening)
+                for connection in self._connections:
+                    connection.shutdown()
+                await self._connections.gone()
+        except TimeoutError:
+            logger.error("requests under way after %s s are given up", self._grace_seconds)
+        finally:
+            self._connections.abort()
 
+    async def _close_listener(self, server: asyncio.Server) -> None:
+        begin_no_more(self._socket)
+        loop = asyncio.get_running_loop()
+        for connection in queued(self._socket):
+            with contextlib.suppress(OSError):
+                await loop.connect_accepted_socket(self._protocol, connection)
+        server.close()
+        self._socket.close()
 
-def _site(app: RestApp | App, access_log: bool) -> Site:
-    if isinstance(app, RestApp):
-        return Site(app, app.infer, max_body_bytes=app.max_body_bytes, access_log=access_log)
-    return Site(app, None, max_body_bytes=_OTHER_BODY_BYTES, access_log=access_log)
-
-
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals are the composition root's: it drains all doors in order."""
-        yield
+    def _protocol(self) -> HttpProtocol:
+        return HttpProtocol(self._site, self._connections)

@@ -112,7 +112,22 @@ class Settings(BaseSettings):
         "ModelStreamInferResponse; `auto` takes Triton's where the first request has raw contents.",
     )
     max_body_bytes: Size = Field(64 * MIB, description="Bytes of a request body after inflation, on every door.")
-    gzip_enabled: bool = Field(True, description="Compress REST responses for callers that accept it.")
+    max_header_bytes: Size = Field(64 * 1024, description="Bytes of a request's line and headers; above it: 431.")
+    max_json_depth: Annotated[int, Field(ge=4, le=512)] = Field(
+        64, description="Depth of nested JSON in a request; the data of a tensor begin at 4."
+    )
+    header_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
+        10, description="Seconds from the first byte of a request to the end of its headers."
+    )
+    body_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
+        60, description="Seconds that a request's body may take, and a caller to read what it was sent."
+    )
+    idle_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
+        75, description="Seconds that a connection is kept between requests."
+    )
+    gzip_enabled: bool = Field(
+        True, description="Compress answers to inference over REST for callers that accept gzip or deflate."
+    )
     cors_settings: CORSSettings | None = Field(None, description="Cross-origin requests; null refuses them.")
 
     metrics_endpoint: str | None = Field("/metrics", description="Path of the metrics; null or empty: none.")

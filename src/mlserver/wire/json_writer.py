@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 
 from mlserver.engine.rows import split
-from mlserver.errors import ModelError
+from mlserver.errors import InferenceError, ModelError
 from mlserver.types.tensors import Tensor, TensorResponse
 
 
@@ -19,7 +19,7 @@ def response_bytes(response: TensorResponse) -> bytes:
 
     NaN and infinities become null: JSON has no word for them. Raises ModelError for what JSON cannot carry.
     """
-    return _dumps(_body(response), response.model)
+    return dumped(_body(response), response.model)
 
 
 def member_bytes(response: TensorResponse, rows: Sequence[int], ids: Sequence[str]) -> list[bytes]:
@@ -32,7 +32,7 @@ def member_bytes(response: TensorResponse, rows: Sequence[int], ids: Sequence[st
     outputs = []
     for tensor in response.outputs:
         part = tensor.rows(0, rows[0])
-        text = _dumps(np.ascontiguousarray(tensor.data).reshape(count, -1), response.model)
+        text = dumped(np.ascontiguousarray(tensor.data).reshape(count, -1), response.model)
         # "[[1,2],[3,4]]" without its outer brackets, cut where one row ends and the next begins.
         outputs.append((_head_of(part, response.model), text[2:-2].split(b"],[")))
     head, middle = _around_id(response)
@@ -59,36 +59,45 @@ def _around_id(response: TensorResponse) -> tuple[bytes, bytes]:
     """The text of a body before and after its id, up to where the outputs begin."""
     body = _body(response) | {"id": None, "outputs": []}
     fields = {name: value for name, value in body.items() if name in ("model_name", "model_version")}
-    head = _dumps(fields, response.model)[:-1] + b',"id":'
-    return head, b',"parameters":%b,"outputs":[' % _dumps(body["parameters"], response.model)
+    head = dumped(fields, response.model)[:-1] + b',"id":'
+    return head, b',"parameters":%b,"outputs":[' % dumped(body["parameters"], response.model)
 
 
 def _head_of(tensor: Tensor, model: str) -> bytes:
     """The text of an output up to where its data begin."""
-    described = {name: value for name, value in _output(tensor).items() if name != "data"}
-    return _dumps(described, model)[:-1] + b',"data":['
+    described = {name: value for name, value in output_fields(tensor).items() if name != "data"}
+    return dumped(described, model)[:-1] + b',"data":['
 
 
 def _body(response: TensorResponse) -> dict[str, Any]:
+    return response_fields(response, [output_fields(tensor) for tensor in response.outputs])
+
+
+def response_fields(response: TensorResponse, outputs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The fields of a response in the protocol's order, around the fields of its outputs."""
     body: dict[str, Any] = {"model_name": response.model}
     if response.version:
         body["model_version"] = response.version
     if response.id is not None:
         body["id"] = response.id
     body["parameters"] = response.parameters or None
-    body["outputs"] = [_output(tensor) for tensor in response.outputs]
+    body["outputs"] = outputs
     return body
 
 
-def _dumps(value: Any, model: str) -> bytes:
+def dumped(value: Any, model: str) -> bytes:
+    """A part of a response of `model` as JSON. Raises ModelError for what JSON cannot carry."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
     except orjson.JSONEncodeError as error:
         raise ModelError(f"the response of model {model!r} cannot be written as JSON: {error}") from None
 
 
-def _output(tensor: Tensor) -> dict[str, Any]:
+def output_fields(tensor: Tensor) -> dict[str, Any]:
+    """The fields of an output. Raises InferenceError for BF16, ModelError for bytes that are not UTF-8."""
     data = tensor.data
+    if tensor.datatype == "BF16":
+        raise InferenceError(f"output {tensor.name!r} is BF16, which has no form in JSON: ask for binary data")
     return {
         "name": tensor.name,
         "shape": tensor.shape,

@@ -12,6 +12,8 @@ from tests.rest.test_connections import wait_until_there
 from tests.rest.test_metrics import risen, scraped
 from tests.seed.serving import Served
 
+INPUTS = [{"name": "x", "shape": [1], "datatype": "INT8", "data": [1]}]
+
 
 def spoken(text: str, **fields: Any) -> dict[str, Any]:
     """A request to the speaker."""
@@ -89,7 +91,7 @@ def test_an_error_after_it_is_the_last_event(routed: Served) -> None:
 
 
 def test_an_event_leaves_before_the_next_one_is_made(routed: Served, tmp_path: Path) -> None:
-    asked = {"inputs": [], "parameters": {"open": str(tmp_path / "open")}}
+    asked = {"inputs": INPUTS, "parameters": {"open": str(tmp_path / "open")}}
     with Raw(routed.port) as raw:
         raw.send(post("/v2/models/stepper/infer_stream", asked))
         received = b""
@@ -104,7 +106,7 @@ def test_an_event_leaves_before_the_next_one_is_made(routed: Served, tmp_path: P
 @pytest.mark.parametrize("first", [0, 3], ids=["while nothing is sent", "between events"])
 def test_who_leaves_ends_the_model_s_work(routed: Served, tmp_path: Path, first: int) -> None:
     waiting, closed = tmp_path / "waiting", tmp_path / "closed"
-    asked = {"inputs": [], "parameters": {"first": first, "waiting": str(waiting), "closed": str(closed)}}
+    asked = {"inputs": INPUTS, "parameters": {"first": first, "waiting": str(waiting), "closed": str(closed)}}
     with Raw(routed.port) as raw:
         raw.send(post("/v2/models/endless/infer_stream", asked))
         wait_until_there(waiting)
@@ -114,7 +116,7 @@ def test_who_leaves_ends_the_model_s_work(routed: Served, tmp_path: Path, first:
 
 
 def test_who_leaves_while_events_come_ends_the_model_s_work(routed: Served, tmp_path: Path) -> None:
-    asked = {"inputs": [], "parameters": {"first": -1, "closed": str(tmp_path / "closed")}}
+    asked = {"inputs": INPUTS, "parameters": {"first": -1, "closed": str(tmp_path / "closed")}}
     with Raw(routed.port) as raw:
         raw.send(post("/v2/models/endless/infer_stream", asked))
         assert raw.socket.recv(1024)
@@ -125,7 +127,7 @@ def test_who_leaves_while_events_come_ends_the_model_s_work(routed: Served, tmp_
 
 def test_a_slow_reader_holds_the_model_back(routed: Served, tmp_path: Path) -> None:
     count = tmp_path / "count"
-    asked = {"inputs": [], "parameters": {"count": str(count)}}
+    asked = {"inputs": INPUTS, "parameters": {"count": str(count)}}
     with Raw(routed.port) as raw:
         raw.send(post("/v2/models/hose/infer_stream", asked))
         read = 0

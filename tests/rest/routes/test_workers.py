@@ -9,7 +9,7 @@ import pytest
 from tests.rest.raw import Raw, post
 from tests.rest.routes.conftest import events
 from tests.rest.routes.test_custom import fetch
-from tests.rest.routes.test_streams import ask, spoken
+from tests.rest.routes.test_streams import INPUTS, ask, spoken
 from tests.rest.test_connections import wait_until_there
 from tests.seed.serving import Served
 
@@ -29,7 +29,7 @@ def test_an_error_before_the_first_event(worked: Served) -> None:
 @pytest.mark.parametrize("first", [0, 3], ids=["while nothing is sent", "between events"])
 def test_who_leaves_ends_the_model_s_work(worked: Served, tmp_path: Path, first: int) -> None:
     waiting, closed = tmp_path / "waiting", tmp_path / "closed"
-    asked = {"inputs": [], "parameters": {"first": first, "waiting": str(waiting), "closed": str(closed)}}
+    asked = {"inputs": INPUTS, "parameters": {"first": first, "waiting": str(waiting), "closed": str(closed)}}
     with Raw(worked.port) as raw:
         raw.send(post("/v2/models/endless/infer_stream", asked))
         wait_until_there(waiting)
@@ -41,7 +41,7 @@ def test_who_leaves_ends_the_model_s_work(worked: Served, tmp_path: Path, first:
 def test_a_slow_reader_holds_the_model_back(worked: Served, tmp_path: Path) -> None:
     count = tmp_path / "count"
     with Raw(worked.port) as raw:
-        raw.send(post("/v2/models/hose/infer_stream", {"inputs": [], "parameters": {"count": str(count)}}))
+        raw.send(post("/v2/models/hose/infer_stream", {"inputs": INPUTS, "parameters": {"count": str(count)}}))
         wait_until_there(count)
         read = 0
         while read < 32 * 2**20:
