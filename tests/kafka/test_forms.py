@@ -113,7 +113,7 @@ def test_a_request_may_ask_for_another_form(topics: Topics, answers: Watch) -> N
     [
         (b"0", "is 0"),
         (b"-1", "number of bytes"),
-        (b"99999", "but the body has"),
+        (b"99999", "the body has"),
         (b"\xff", "not UTF-8"),
         (None, "null"),
     ],
