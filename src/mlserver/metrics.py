@@ -4,6 +4,7 @@ A worker process hands on what was recorded since it was asked last (`take_delta
 that answers Prometheus adds it up (`merge`): no files. Nothing here knows Prometheus.
 """
 
+import logging
 import re
 import threading
 from bisect import bisect_left
@@ -16,6 +17,12 @@ from mlserver.errors import InvalidModelContext, MetricNotFound
 
 # Upper bounds of the buckets that Prometheus' own clients begin with; the last is always infinity.
 DEFAULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, inf)
+
+logger = logging.getLogger("mlserver.metrics")
+
+# What is taken of other processes, whatever they say: some hundred kilobytes per model at most, nearly always few.
+MAX_MERGED = 1_000
+_MAX_NAME_CHARS, _MAX_DESCRIPTION_CHARS, _MAX_BUCKETS = 256, 1_024, 256
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 
@@ -97,6 +104,7 @@ class MetricsRegistry:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._histograms: dict[str, Histogram] = {}
+        self._warned = False
 
     def __iter__(self) -> Iterator[Histogram]:
         return iter(list(self._histograms.values()))
@@ -116,8 +124,7 @@ class MetricsRegistry:
         found = self._histograms.get(name)
         if found is not None:
             return found
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"expected a metric's name of letters, digits, '_' and ':', found {name!r:.80}")
+        _check_name(name)
         histogram = Histogram(name, description, _bounds(buckets), self._lock)
         return self._histograms.setdefault(name, histogram)
 
@@ -132,11 +139,31 @@ class MetricsRegistry:
         return [delta for histogram in self for delta in histogram.take()]
 
     def merge(self, deltas: Iterable[Delta]) -> None:
-        """Add what another process's `take_deltas` gave."""
+        """Add what another process's `take_deltas` gave, which `check` has seen.
+
+        Names beyond the first `MAX_MERGED`, and histograms of extraordinary size, are left out with a warning, once.
+        """
         for name, description, model, version, bounds, counts, total in deltas:
+            if self._too_much(name, len(counts)):
+                self._warn(name)
+                continue
             series = Series((*bounds, inf))
             series.counts, series.total = list(counts), total
-            self.register(name, description, series.bounds).add((model, version), series)
+            histogram = self.register(name, description[:_MAX_DESCRIPTION_CHARS], series.bounds)
+            histogram.add((model, version), series)
+
+    def _too_much(self, name: str, buckets: int) -> bool:
+        if len(name) > _MAX_NAME_CHARS or buckets > _MAX_BUCKETS:
+            return True
+        return name not in self._histograms and len(self._histograms) >= MAX_MERGED
+
+    def _warn(self, name: str) -> None:
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "metric %.80r, and perhaps others, is not shown: at most %d names of %d characters with %d buckets",
+                name, MAX_MERGED, _MAX_NAME_CHARS, _MAX_BUCKETS,
+            )  # fmt: skip
 
 
 REGISTRY = MetricsRegistry()
@@ -162,6 +189,14 @@ def merge(deltas: Iterable[Delta]) -> None:
     REGISTRY.merge(deltas)
 
 
+def check(deltas: Iterable[Delta]) -> None:
+    """Raises ValueError for what no `take_deltas` gives, in values of the right types."""
+    for name, _, _, _, bounds, counts, _ in deltas:
+        _check_name(name)
+        if len(_bounds(bounds)) != len(counts) or any(count < 0 for count in counts):
+            raise ValueError(f"expected a count of 0 or more for each bucket of {name!r:.80}")
+
+
 def current_model() -> tuple[str, str]:
     """Name and version ("" for none) of the model whose code is running. Raises InvalidModelContext."""
     try:
@@ -174,6 +209,11 @@ def _copied(series: Series) -> Series:
     made = Series(series.bounds)
     made.counts, made.total = list(series.counts), series.total
     return made
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"expected a metric's name of letters, digits, '_' and ':', found {name!r:.80}")
 
 
 def _bounds(buckets: Iterable[float]) -> tuple[float, ...]:

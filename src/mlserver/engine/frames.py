@@ -219,13 +219,31 @@ class CustomAnswer(msgspec.Struct, array_like=True, tag="custom answer", gc=Fals
     body: bytes
 
 
+class Recorded(msgspec.Struct, array_like=True):
+    """What one model has recorded in one histogram: `counts` has a number per bucket, the one above all bounds too."""
+
+    name: str
+    description: str
+    model: str
+    version: str
+    bounds: list[float]
+    counts: list[int]
+    total: float
+
+
+class Metrics(msgspec.Struct, array_like=True, tag="metrics"):
+    """What a worker's models have recorded since it said so last."""
+
+    recorded: list[Recorded]
+
+
 class Beat(msgspec.Struct, array_like=True, tag="beat"):
     """Are you there? The answer is the same word."""
 
 
 Word = (
     Call | Result | Failure | Configure | Models | Started | Drain | Host | Load | Loaded | NotLoaded | Unload
-    | Awaits | Open | Credit | Done | Cancel | CustomCall | CustomAnswer | Beat | Report
+    | Awaits | Open | Credit | Done | Cancel | CustomCall | CustomAnswer | Beat | Report | Metrics
 )  # fmt: skip
 _DECODER = msgspec.msgpack.Decoder(list[Word])
 _ENCODER = msgspec.msgpack.Encoder()

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from mlserver.engine.custom import CustomRequest, CustomResponse
@@ -25,6 +25,7 @@ from mlserver.engine.frames import (
     Host,
     Load,
     Loaded,
+    Metrics,
     NotLoaded,
     Open,
     Parsed,
@@ -81,9 +82,12 @@ class _Under:
 
 
 class WorkerProcess:
-    """`gone` has the reason when the process has ended, or is as good as that: its calls are answered by then."""
+    """`gone` has the reason when the process has ended, or is as good as that: its calls are answered by then.
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    `on_metrics` is given what its models have recorded, unchecked; it may raise ProtocolError.
+    """
+
+    def __init__(self, scheduler: Scheduler, on_metrics: Callable[[Metrics], None] = lambda word: None) -> None:
         self.desk = Desk()
         self.pid = 0
         self.heard = time.monotonic()
@@ -92,6 +96,7 @@ class WorkerProcess:
         self.gone: asyncio.Future[str] = self._loop.create_future()
         self._started: asyncio.Future[None] = self._loop.create_future()
         self._scheduler = scheduler
+        self._on_metrics = on_metrics
         self._link = Link(self._take, self._ended)
         self._process: asyncio.subprocess.Process | None = None
         self._numbers = 0
@@ -326,6 +331,9 @@ class WorkerProcess:
             return
         if isinstance(word, CustomAnswer):
             self._custom.take(word)
+            return
+        if isinstance(word, Metrics):
+            self._on_metrics(word)
             return
         if isinstance(word, Started):
             if not self._started.done():

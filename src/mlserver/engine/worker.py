@@ -34,10 +34,12 @@ from mlserver.engine.frames import (
     Host,
     Load,
     Loaded,
+    Metrics,
     NotLoaded,
     Open,
     Parsed,
     ProtocolError,
+    Recorded,
     Started,
     Unload,
     Word,
@@ -48,6 +50,7 @@ from mlserver.engine.pipe import Pipe
 from mlserver.engine.streams import Stream
 from mlserver.errors import ConfigurationError, Kind, MLServerError, ModelError
 from mlserver.logging import configure_logging
+from mlserver.metrics import take_deltas
 from mlserver.settings import ModelSettings, Settings
 from mlserver.types.tensors import TensorRequest, TensorResponse
 
@@ -58,6 +61,8 @@ _PR_SET_PDEATHSIG = 1
 UNSENDABLE = (TypeError, ValueError, OverflowError, RecursionError, ProtocolError)
 # After the server's word to end: how long a main thread that still predicts may hold the process.
 _END_SECONDS = 0.5
+# How often the server hears what models have recorded: what a crash loses of it, and how old a scrape may be.
+_METRICS_SECONDS = 1.0
 
 
 class WorkerLoop:
@@ -78,6 +83,7 @@ class WorkerLoop:
         self._loop.add_reader(self._pipe.fileno(), self._readable)
         self.say(Started())
         self._readable()
+        self._later(self._tell_metrics())
         await self._ended.wait()
 
     def say(self, word: Word) -> None:
@@ -217,6 +223,22 @@ class WorkerLoop:
         finally:
             del self._tasks[word.number]
 
+    # Metrics.
+
+    async def _tell_metrics(self) -> None:
+        """Now and again, what the models have recorded meanwhile."""
+        while True:
+            await asyncio.sleep(_METRICS_SECONDS)
+            self._hand_metrics_on()
+
+    def _hand_metrics_on(self) -> None:
+        recorded = [Recorded(*delta) for delta in take_deltas()]
+        try:
+            if recorded:
+                self.say(Metrics(recorded))
+        except UNSENDABLE as error:
+            logger.warning("metrics of models cannot be passed on: %s", error)
+
     # Models.
 
     async def _load(self, word: Load) -> None:
@@ -245,6 +267,7 @@ class WorkerLoop:
             del hosted
             gc.collect()
             _give_memory_back()
+        self._hand_metrics_on()
         self.say(word)
 
     async def _drain(self) -> None:
@@ -255,6 +278,7 @@ class WorkerLoop:
                 await hosted.unload()
             except Exception:
                 logger.exception("a model failed to unload")
+        self._hand_metrics_on()
         self._plain.put(None)
         end = threading.Timer(_END_SECONDS, os._exit, (0,))
         end.daemon = True

@@ -30,6 +30,7 @@ from mlserver.events import (
     HttpDone,
     HttpStarted,
     KafkaFigures,
+    MetricsRecorded,
     RequestDone,
     RequestsDropped,
     WorkerEnded,
@@ -54,14 +55,15 @@ class PrometheusListener:
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         models, engine, http = _Models(), EngineMetrics(), _Http(rest_prefix)
-        grpc, kafka = GrpcCollector(), KafkaMetrics()
-        for collector in (models, engine, http, grpc, kafka, CustomMetrics()):
+        grpc, kafka, custom = GrpcCollector(), KafkaMetrics(), CustomMetrics()
+        for collector in (models, engine, http, grpc, kafka, custom):
             self.registry.register(collector)
         self._takers: dict[type[Event], Callable[[Any], None]] = {
             RequestDone: models.done,
             BatchRun: engine.ran,
             RequestsDropped: engine.dropped,
             WorkerEnded: engine.ended,
+            MetricsRecorded: custom.recorded,
             HttpStarted: http.started,
             HttpDone: http.done,
             GrpcStarted: grpc.started,
