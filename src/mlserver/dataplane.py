@@ -70,12 +70,16 @@ class DataPlane:
             request.id = generate_uuid()
         if request.deadline is None and self._settings.default_timeout_seconds is not None:
             request.deadline = time.monotonic() + self._settings.default_timeout_seconds
+        request.served = served.key
+        served.in_flight += 1
         try:
             response = await served.answering().infer(request)
         except MLServerError as error:
             self._tell(RequestDone(served.name, served.version, time.perf_counter() - begun, error.kind))
             _log_failure(served, request.id, error)
             raise
+        finally:
+            served.in_flight -= 1
         self._tell(RequestDone(served.name, served.version, time.perf_counter() - begun, None))
         return _completed(response, served, request.id)
 
@@ -103,6 +107,7 @@ class DataPlane:
                 yield request
 
         responses = runner.stream(named())
+        served.in_flight += 1
         try:
             async for response in responses:
                 yield _completed(response, served, request_id)
@@ -111,6 +116,7 @@ class DataPlane:
             _log_failure(served, request_id, error)
             raise
         finally:
+            served.in_flight -= 1
             await _closed(responses)
         self._tell(RequestDone(served.name, served.version, time.perf_counter() - begun, None))
 
@@ -122,7 +128,8 @@ class DataPlane:
         begun = time.perf_counter()
         try:
             served = self._registry.find(request.model, request.version)
-            outcomes = await served.answering().infer_members(request, rows)
+            with served.busy(len(rows)):
+                outcomes = await served.answering().infer_members(request, rows)
         except MLServerError as error:
             return [Outcome(len(rows), None, error)]
         # Every member waited for the whole: that is the time its caller saw.
@@ -188,6 +195,10 @@ class DataPlane:
         if version:
             return [(found.name, found.version)]
         return [(served.name, served.version) for served in self._registry if served.name == name]
+
+    def in_flight(self) -> Iterator[tuple[str, str, int]]:
+        """Name, version ("" for none) and requests under way of each model that should be here."""
+        return ((*served.key, served.in_flight) for served in self._registry)
 
     def custom_routes(self) -> Iterator[tuple[Runner, str, str]]:
         """The routes that models bring themselves: who answers, method and path; first loaded first."""

@@ -29,13 +29,24 @@ class BatchRun:
     """One `predict` ended: `rows` rows of `requests` requests, whatever came of it.
 
     `queue_seconds` is what those requests had waited in sum before it, `predict_seconds` what it took, with the way
-    to the worker and back.
+    to the worker and back. `batch_wait_seconds` is the part of `queue_seconds` in which requests that share the predict
+    had yet to come. `under_way` counts the calls at all workers of the pool when this one was given out, itself too.
     """
 
-    __slots__ = ("model", "predict_seconds", "queue_seconds", "requests", "rows", "version")
+    __slots__ = (
+        "batch_wait_seconds", "model", "predict_seconds", "queue_seconds", "requests", "rows", "under_way", "version",
+    )  # fmt: skip
 
     def __init__(
-        self, model: str, version: str | None, rows: int, requests: int, queue_seconds: float, predict_seconds: float
+        self,
+        model: str,
+        version: str | None,
+        rows: int,
+        requests: int,
+        queue_seconds: float,
+        predict_seconds: float,
+        batch_wait_seconds: float = 0.0,
+        under_way: int = 1,
     ) -> None:
         self.model = model
         self.version = version
@@ -43,6 +54,23 @@ class BatchRun:
         self.requests = requests
         self.queue_seconds = queue_seconds
         self.predict_seconds = predict_seconds
+        self.batch_wait_seconds = batch_wait_seconds
+        self.under_way = under_way
+
+
+class Translated:
+    """A door has answered a request for `model`, a name and a version ("" for none), with a result.
+
+    `decode_seconds` went by from its first byte in our hands to the data plane, `encode_seconds` from the data plane's
+    answer to its bytes.
+    """
+
+    __slots__ = ("decode_seconds", "encode_seconds", "model")
+
+    def __init__(self, model: tuple[str, str], decode_seconds: float, encode_seconds: float) -> None:
+        self.model = model
+        self.decode_seconds = decode_seconds
+        self.encode_seconds = encode_seconds
 
 
 class RequestsDropped:
@@ -170,6 +198,7 @@ Event = (
     RequestDone
     | BatchRun
     | RequestsDropped
+    | Translated
     | WorkerEnded
     | MetricsRecorded
     | ModelLoaded

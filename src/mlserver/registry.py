@@ -5,6 +5,7 @@ is one, else the highest: by number where both are whole numbers, else as text.
 """
 
 import asyncio
+import contextlib
 import functools
 import logging
 from collections import defaultdict
@@ -22,11 +23,15 @@ MakeRunner = Callable[[ModelSettings], Awaitable[Runner]]
 class Served:
     """A model that should be here. `runner` is None while it loads for the first time."""
 
-    __slots__ = ("name", "reloading", "runner", "settings", "version")
+    __slots__ = ("in_flight", "key", "name", "reloading", "runner", "settings", "version")
 
     def __init__(self, settings: ModelSettings) -> None:
         self.name: str = settings.name
         self.version: str | None = settings.version or None
+        self.key = (settings.name, settings.version or "")
+        """Name and version as labels have them."""
+        self.in_flight = 0
+        """Requests that have been asked and not answered."""
         self.settings = settings
         self.runner: Runner | None = None
         self.reloading = False
@@ -36,6 +41,15 @@ class Served:
     def ready(self) -> bool:
         """Loaded, its `load` said that it is ready, and somebody lives who can run it."""
         return self.runner is not None and self.runner.ready
+
+    @contextlib.contextmanager
+    def busy(self, requests: int) -> Iterator[None]:
+        """Within: so many requests are under way."""
+        self.in_flight += requests
+        try:
+            yield
+        finally:
+            self.in_flight -= requests
 
     def answering(self) -> Runner:
         """The runner, where it can answer now. Raises ModelNotReady."""

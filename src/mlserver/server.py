@@ -45,7 +45,7 @@ class MLServer:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._metrics = PrometheusListener(settings.metrics_rest_server_prefix)
+        self._metrics = PrometheusListener(settings.metrics_rest_server_prefix, self._in_flight)
         self._statistics = Statistics()
         self._listeners: Sequence[Listener] = (self._metrics, self._statistics)
         self._pools = Pools(settings, self._listeners)
@@ -154,6 +154,9 @@ class MLServer:
 
     async def _make_runner(self, settings: ModelSettings) -> Runner:
         return await self._pools.load(settings, await asyncio.to_thread(warmup_of, settings))
+
+    def _in_flight(self) -> Iterator[tuple[str, str, int]]:
+        return self._dataplane.in_flight()
 
     def _models_changed(self) -> None:
         if self._kafka is not None:

@@ -1,10 +1,7 @@
 """What models record of their own, in workers and in process, on the page that Prometheus reads."""
 
-import json
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,91 +11,48 @@ from mlserver.engine.frames import Metrics, ProtocolError, Recorded
 from mlserver.events import MetricsRecorded
 from mlserver.metrics import MAX_MERGED, MetricsRegistry
 from tests.engine.workers import Heard, model, pools
+from tests.observe.serving import ask, eventually, folder_of, serve, until, value_of
 from tests.rest.conftest import free_port
 from tests.rest.test_metrics import Series, scraped
-from tests.seed.serving import PATIENCE_SECONDS, Served, environment
 
-MODEL = '''
-import mlserver
-from mlserver.types import InferenceResponse, ResponseOutput
+MODELS = {"m": {"implementation": "kitchen.Recorder", "parameters": {"version": "v1"}}}
 
 
-class Recorder(mlserver.MLModel):
-    """Records what it is asked, under two names."""
-
-    async def load(self) -> bool:
-        mlserver.register("asked", "What it was asked", buckets=[1, 10])
-        mlserver.log(loads=1)
-        return True
-
-    async def predict(self, payload):
-        value = payload.inputs[0].data[0]
-        mlserver.log(asked=value)
-        output = ResponseOutput(name="y", shape=[1], datatype="FP64", data=[value])
-        return InferenceResponse(model_name=self.name, outputs=[output])
-
-    async def unload(self) -> bool:
-        mlserver.log(unloads=1)
-        return True
-'''
+def made(folder: Path, workers: int, port: int) -> Path:
+    return folder_of(folder, MODELS, parallel_workers=workers, metrics_endpoint="/metrics", metrics_port=port)
 
 
-def folder_of(folder: Path, workers: int, metrics_port: int) -> Path:
-    ports = {"http_port": 0, "grpc_port": 0, "metrics_port": metrics_port}
-    (folder / "settings.json").write_text(json.dumps({"host": "127.0.0.1", "parallel_workers": workers, **ports}))
-    (folder / "recorder.py").write_text(MODEL)
-    given = {"name": "m", "implementation": "recorder.Recorder", "parameters": {"version": "v1"}}
-    (folder / "model-settings.json").write_text(json.dumps(given))
-    return folder
-
-
-def ask(server: Served, value: float) -> int:
-    given = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [value]}]}
-    return requests.post(f"{server.url}/v2/models/m/infer", json=given, timeout=30).status_code
-
-
-def until(port: int, holds: Callable[[Series], bool]) -> Series:
-    """The page, as soon as it is so."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds(found := scraped(port)):
-        assert time.monotonic() < deadline, found
-        time.sleep(0.05)
-    return found
-
-
-def value_of(found: Series, name: str, **labels: str) -> float:
-    return found.get((name, tuple(sorted({"model_name": "m", "model_version": "v1", **labels}.items()))), 0.0)
+def recorded_by_m(found: Series, name: str, **labels: str) -> float:
+    return value_of(found, name, model_name="m", model_version="v1", **labels)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_what_models_record(tmp_path: Path, workers: int) -> None:
     port = free_port()
-    with Served(".", cwd=folder_of(tmp_path, workers, port), env=environment()) as server:
-        assert [ask(server, value) for value in (0.5, 5, 50)] == [200] * 3
-        found = until(port, lambda found: value_of(found, "asked_count") == 3)
-        assert value_of(found, "asked_sum") == 55.5
-        assert [value_of(found, "asked_bucket", le=le) for le in ("1.0", "10.0", "+Inf")] == [1, 2, 3]
-        assert value_of(found, "loads_count") == 1
+    with serve(made(tmp_path, workers, port)) as server:
+        assert [ask(server, "m", value) for value in (0.5, 5, 50)] == [200] * 3
+        found = until(port, lambda found: recorded_by_m(found, "asked_count") == 3)
+        assert recorded_by_m(found, "asked_sum") == 55.5
+        assert [recorded_by_m(found, "asked_bucket", le=le) for le in ("1.0", "10.0", "+Inf")] == [1, 2, 3]
+        assert recorded_by_m(found, "loads_count") == 1
         requests.post(f"{server.url}/v2/repository/models/m/unload", timeout=30).raise_for_status()
-        assert value_of(scraped(port), "unloads_count") == 1, "what it records last is not lost"
-        assert value_of(scraped(port), "asked_count") == 3, "and the rest stays"
+        assert recorded_by_m(scraped(port), "unloads_count") == 1, "what it records last is not lost"
+        assert recorded_by_m(scraped(port), "asked_count") == 3, "and the rest stays"
         server.stop()
 
 
 def test_a_worker_s_death_loses_nothing_that_was_told(tmp_path: Path) -> None:
     port = free_port()
-    with Served(".", cwd=folder_of(tmp_path, 1, port), env=environment()) as server:
-        assert ask(server, 5) == 200
-        until(port, lambda found: value_of(found, "asked_count") == 1)
+    with serve(made(tmp_path, 1, port)) as server:
+        assert ask(server, "m", 5) == 200
+        until(port, lambda found: recorded_by_m(found, "asked_count") == 1)
         (pid,) = [int(child) for child in Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()]
         os.kill(pid, signal.SIGKILL)
         server.wait_for("killed by SIGKILL")
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while ask(server, 7) != 200:
-            assert time.monotonic() < deadline
-        found = until(port, lambda found: value_of(found, "asked_count") == 2)
-        assert value_of(found, "asked_sum") == 12
-        assert value_of(found, "loads_count") == 2, "it was loaded anew"
+        eventually(lambda: ask(server, "m", 7) == 200)
+        found = until(port, lambda found: recorded_by_m(found, "asked_count") == 2)
+        assert recorded_by_m(found, "asked_sum") == 12
+        assert recorded_by_m(found, "loads_count") == 2, "it was loaded anew"
         assert not list(tmp_path.glob("**/*.db"))
         server.stop()
 

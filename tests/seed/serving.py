@@ -65,7 +65,7 @@ class Served:
     @property
     def port(self) -> int:
         """Where REST answers."""
-        return int(self.wait_for("ready: REST on ").rpartition(":")[2])
+        return int(self.wait_for("ready: REST on ").rpartition(":")[2].rstrip('"}'))
 
     @property
     def url(self) -> str:

@@ -18,7 +18,7 @@ class Flight:
     `blocking`: as far as is known its `predict` holds the worker's event loop until it ends.
     """
 
-    __slots__ = ("begun", "blocking", "pieces", "queue", "request", "rows", "timer", "worker")
+    __slots__ = ("begun", "blocking", "pieces", "queue", "request", "rows", "timer", "under_way", "worker")
 
     def __init__(self, worker: "Worker", queue: ModelQueue, pieces: Sequence[Piece[Waiter]], begun: float) -> None:
         self.worker = worker
@@ -29,6 +29,8 @@ class Flight:
         self.request = _together(pieces)
         self.blocking = not (queue.card.plain or queue.awaits)
         self.timer: asyncio.TimerHandle | None = None
+        self.under_way = 1
+        """Calls at all workers when it was given out, itself too."""
 
     @property
     def abandoned(self) -> bool:

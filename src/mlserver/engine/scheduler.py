@@ -30,6 +30,7 @@ class Scheduler:
         # Queues with something to take, those whose turn is next first: requests somebody waits for, backlogs.
         self._waiting: tuple[OrderedDict[ModelQueue, None], ...] = (OrderedDict(), OrderedDict())
         self._scheduled = False
+        self._under_way = 0
         self._interactive_at = -_INTERACTIVE_SECONDS
         self._drainers: list[asyncio.Future[None]] = []
 
@@ -196,6 +197,8 @@ class Scheduler:
     def _start(self, flight: Flight) -> None:
         worker = flight.worker
         worker.desk.begin(flight)
+        self._under_way += 1
+        flight.under_way = self._under_way
         timeout = flight.queue.limits.predict_timeout_seconds
         if timeout is not None:
             flight.timer = asyncio.get_running_loop().call_later(timeout, self._overdue, flight)
@@ -223,12 +226,23 @@ class Scheduler:
         seconds = time.monotonic() - flight.begun
         rows = sum(flight.rows)
         flight.queue.learn(rows, seconds)
-        waited = sum(flight.begun - piece.job.since for piece in flight.pieces)
-        tell(self._listeners, BatchRun(settings.name, settings.version, rows, len(flight.rows), waited, seconds))
+        waited = gathered = 0.0
+        for piece in flight.pieces:
+            waited += flight.begun - piece.job.since
+            gathered += flight.pieces[-1].job.since - piece.job.since
+            if piece.job.request.trace is not None:
+                piece.job.request.trace.predicted(piece.job.since, flight.begun, flight.begun + seconds)
+        tell(
+            self._listeners,
+            BatchRun(
+                settings.name, settings.version, rows, len(flight.rows), waited, seconds, gathered, flight.under_way
+            ),
+        )
         flight.finish(outcomes)
 
     def _end(self, flight: Flight) -> None:
         flight.worker.desk.end(flight)
+        self._under_way -= 1
         if flight.timer is not None:
             flight.timer.cancel()
         if self._drainers:

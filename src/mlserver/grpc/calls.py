@@ -24,6 +24,8 @@ logger = logging.getLogger("mlserver.grpc")
 
 Answer = Callable[[Any, Context], Awaitable[Message]]
 """Answers one message with one. Raises MLServerError for the caller, anything else for the log."""
+AnswerBytes = Callable[[bytes, Context], Awaitable[bytes]]
+"""The same, from bytes to bytes."""
 Converse = Callable[[Context], Awaitable[None]]
 """Reads and writes messages, as bytes, until it returns. Raises as `Answer` does."""
 
@@ -58,13 +60,21 @@ class Calls:
 
     def unary(self, descriptor: MethodDescriptor, answer: Answer) -> Any:
         """A handler of a method that answers one message with one."""
-        method = method_of(descriptor)
         request_class = GetMessageClass(descriptor.input_type)
+
+        async def answer_bytes(data: bytes, context: Context) -> bytes:
+            message = await answer(parse(request_class, data), context)
+            return message.SerializeToString()
+
+        return self.unparsed(descriptor, answer_bytes)
+
+    def unparsed(self, descriptor: MethodDescriptor, answer: AnswerBytes) -> Any:
+        """The same, where the answer reads and writes the bytes itself."""
+        method = method_of(descriptor)
 
         async def handle(data: bytes, context: Context) -> bytes:
             async def reply() -> bytes:
-                message = await answer(parse(request_class, data), context)
-                return message.SerializeToString()
+                return await answer(data, context)
 
             replied: bytes = await self._handled(method, context, reply)
             return replied

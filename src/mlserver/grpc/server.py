@@ -53,7 +53,7 @@ class GrpcServer:
         self._settings = settings
         self._management = Management(settings, dataplane, statistics)
         streamed = method_of(_INFERENCE.methods_by_name["ModelStreamInfer"])
-        self._inference = Inference(dataplane, CloudEvents(settings.server_name, namespace()))
+        self._inference = Inference(dataplane, CloudEvents(settings.server_name, namespace()), listeners)
         self._streams = Streams(dataplane, self._inference, settings.grpc_stream_format, streamed, listeners)
         self._health = Health(dataplane, frozenset({_INFERENCE.full_name, _REPOSITORY.full_name}))
         self._calls = Calls(listeners, access_log=settings.debug)
@@ -108,6 +108,7 @@ class GrpcServer:
         handlers = {
             _INFERENCE.full_name: {
                 **self._unary(_INFERENCE, self._inference_answers()),
+                "ModelInfer": self._calls.unparsed(_INFERENCE.methods_by_name["ModelInfer"], self._inference.infer),
                 "ModelStreamInfer": self._calls.stream(
                     method_of(_INFERENCE.methods_by_name["ModelStreamInfer"]), self._streams.converse
                 ),
@@ -136,7 +137,6 @@ class GrpcServer:
             "ModelReady": management.model_ready,
             "ServerMetadata": management.server_metadata,
             "ModelMetadata": management.model_metadata,
-            "ModelInfer": self._inference.infer,
             "ModelConfig": management.model_config,
             "ModelStatistics": management.model_statistics,
             "TraceSetting": management.trace_setting,

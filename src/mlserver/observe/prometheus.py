@@ -4,7 +4,7 @@ Labels come only from models that are served and from route templates, so that n
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from typing import Any
 
@@ -21,6 +21,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from mlserver.errors import Kind
 from mlserver.events import (
     BatchRun,
     Event,
@@ -33,6 +34,7 @@ from mlserver.events import (
     MetricsRecorded,
     RequestDone,
     RequestsDropped,
+    Translated,
     WorkerEnded,
 )
 from mlserver.observe.custom import CustomMetrics, OneFamilyPerName
@@ -46,21 +48,29 @@ _BOUNDS = Histogram.DEFAULT_BUCKETS
 _BOUND_NAMES = [*map(str, _BOUNDS[:-1]), "+Inf"]
 
 
-class PrometheusListener:
-    """Counts requests and their durations per model, per REST route and per gRPC method."""
+InFlight = Callable[[], Iterable[tuple[str, str, int]]]
+"""Name, version and requests under way of each model that is here."""
 
-    def __init__(self, rest_prefix: str) -> None:
+
+class PrometheusListener:
+    """Counts requests and their durations per model, per REST route and per gRPC method.
+
+    `in_flight` is asked at each scrape.
+    """
+
+    def __init__(self, rest_prefix: str, in_flight: InFlight = lambda: ()) -> None:
         self.registry = OneFamilyPerName()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        models, engine, http = _Models(), EngineMetrics(), _Http(rest_prefix)
+        models, engine, http = _Models(in_flight), EngineMetrics(), _Http(rest_prefix)
         grpc, kafka, custom = GrpcCollector(), KafkaMetrics(), CustomMetrics()
         for collector in (models, engine, http, grpc, kafka, custom):
             self.registry.register(collector)
         self._takers: dict[type[Event], Callable[[Any], None]] = {
             RequestDone: models.done,
             BatchRun: engine.ran,
+            Translated: engine.translated,
             RequestsDropped: engine.dropped,
             WorkerEnded: engine.ended,
             MetricsRecorded: custom.recorded,
@@ -84,7 +94,7 @@ class _Counts:
 
     def __init__(self) -> None:
         self.answered = 0
-        self.failed = 0
+        self.failed: dict[Kind, int] = {}
         self.seconds = 0.0
 
 
@@ -93,8 +103,9 @@ class _Models(Collector):
     which the library's own Summary could only be told as 1,000.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, in_flight: InFlight) -> None:
         self._counts: dict[tuple[str, str], _Counts] = {}
+        self._in_flight = in_flight
 
     def done(self, event: RequestDone) -> None:
         key = (event.model, event.version or "")
@@ -105,18 +116,26 @@ class _Models(Collector):
             counts.answered += event.count
             counts.seconds += event.count * event.seconds
         else:
-            counts.failed += event.count
+            counts.failed[event.failure] = counts.failed.get(event.failure, 0) + event.count
 
     def collect(self) -> Iterator[Metric]:
         labels = ("model", "version")
         success = CounterMetricFamily("model_infer_request_success", "Inference requests answered", labels=labels)
         failure = CounterMetricFamily("model_infer_request_failure", "Inference requests that failed", labels=labels)
+        kinds = CounterMetricFamily(
+            "model_requests_failed", "Inference requests that failed, by kind of error", labels=(*labels, "kind")
+        )
         duration = SummaryMetricFamily("model_infer_request_duration", "Seconds from door to answer", labels=labels)
         for key, counts in list(self._counts.items()):
             success.add_metric(key, counts.answered)
-            failure.add_metric(key, counts.failed)
+            failure.add_metric(key, sum(counts.failed.values()))
+            for kind, count in list(counts.failed.items()):
+                kinds.add_metric((*key, kind.value), count)
             duration.add_metric(key, count_value=counts.answered, sum_value=counts.seconds)
-        yield from (success, failure, duration)
+        open_ = GaugeMetricFamily("model_requests_in_flight", "Inference requests under way", labels=labels)
+        for name, version, count in self._in_flight():
+            open_.add_metric((name, version), count)
+        yield from (success, failure, kinds, duration, open_)
 
 
 class _Route:

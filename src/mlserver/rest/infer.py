@@ -9,7 +9,7 @@ from typing import TypeAlias
 from urllib.parse import parse_qs
 
 from mlserver.errors import Kind, MLServerError
-from mlserver.events import HttpDone, HttpStarted, tell
+from mlserver.events import HttpDone, HttpStarted, Translated, tell
 from mlserver.rest.asked import Asked, read, written
 from mlserver.rest.backing import Backing
 from mlserver.rest.body import MIN_COMPRESSED_BYTES, accepted, compressed, decoded_body
@@ -81,11 +81,16 @@ class InferRoute:
             body = await self._decoded(request) if request.encoding else request.body
             asked = read(request, body, target, self._reader, self._dataplane)
             self._headers.put(asked.request, request.text_headers)
+            decoded_at = time.perf_counter()
             response = await self._dataplane.infer(asked.request)
+            answered_at = time.perf_counter()
             answer = self._written(response, asked)
             if request.accepts and len(answer.body) >= MIN_COMPRESSED_BYTES and self._limits.gzip_enabled:
                 await _compress(answer, accepted(request.accepts))
             status = answer.status
+            if asked.request.served is not None:
+                encoded = time.perf_counter() - answered_at
+                tell(self._listeners, Translated(asked.request.served, decoded_at - begun, encoded))
         except MLServerError as error:
             answer = _refusal(error, asked)
             status = answer.status

@@ -5,7 +5,7 @@ the same arrays only where a person looks: once per `predict` call.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -83,14 +83,28 @@ class OutputRequest:
         self.parameters = parameters
 
 
+class Trace(Protocol):
+    """Where a request's way is written down. Times are seconds of the monotonic clock."""
+
+    @property
+    def context(self) -> str:
+        """W3C's `traceparent` of what happens to the request from here on."""
+        ...
+
+    def predicted(self, queued: float, begun: float, ended: float) -> None:
+        """It waited from `queued` to `begun`, and its predict took from there to `ended`."""
+
+
 class TensorRequest:
     """An inference request: which model, and its tensors.
 
     `headers` yields the door's request headers, lower-cased, when a model looks at them; None where the door has none.
-    `deadline` is when its answer is worth nothing any more, in seconds of the monotonic clock; None for never.
+    `deadline` is when its answer is worth nothing any more, in seconds of the monotonic clock; None for never. `served`
+    is name and version ("" for none) of the model that answers, once that is known. `trace` is the trace that it is a
+    part of, None where nobody keeps one.
     """
 
-    __slots__ = ("deadline", "headers", "id", "inputs", "model", "outputs", "parameters", "version")
+    __slots__ = ("deadline", "headers", "id", "inputs", "model", "outputs", "parameters", "served", "trace", "version")
 
     def __init__(
         self,
@@ -111,6 +125,8 @@ class TensorRequest:
         self.parameters = parameters
         self.outputs = outputs
         self.headers = headers
+        self.served: tuple[str, str] | None = None
+        self.trace: Trace | None = None
 
     def __repr__(self) -> str:
         return f"TensorRequest({self.model!r}, {self.version!r}, {self.inputs})"

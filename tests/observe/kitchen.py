@@ -1,0 +1,52 @@
+"""The models that the tests of this room are served by. Copied into the server's folder."""
+
+import logging
+import time
+from typing import Any
+
+import mlserver
+from mlserver import MLModel
+from mlserver.types import InferenceRequest, InferenceResponse, ResponseOutput
+
+
+def number(model: MLModel, value: float) -> InferenceResponse:
+    """One number, as a response."""
+    output = ResponseOutput(name="y", shape=[1], datatype="FP64", data=[value])
+    return InferenceResponse(model_name=model.name, outputs=[output])
+
+
+class Recorder(MLModel):
+    """Records the first number that it is asked, and that it was loaded and unloaded."""
+
+    async def load(self) -> bool:
+        mlserver.register("asked", "What it was asked", buckets=[1, 10])
+        mlserver.log(loads=1)
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        value = float(payload.inputs[0].data[0])
+        mlserver.log(asked=value)
+        return number(self, value)
+
+    async def unload(self) -> bool:
+        mlserver.log(unloads=1)
+        return True
+
+
+class Slow(MLModel):
+    """Takes its time."""
+
+    def predict(self, payload: InferenceRequest) -> Any:
+        time.sleep(0.02)
+        return number(self, 1.0)
+
+
+class Talker(MLModel):
+    """Says what it is asked, and fails on a negative number."""
+
+    def predict(self, payload: InferenceRequest) -> Any:
+        value = float(payload.inputs[0].data[0])
+        logging.getLogger("mlserver").info("asked %s", value)
+        if value < 0:
+            raise ArithmeticError("below\r\nzero")
+        return number(self, value)
