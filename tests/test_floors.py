@@ -12,7 +12,7 @@ SRC = Path(__file__).parents[1] / "src"
 FLOORS = {
     "version": 0, "types": 0, "errors": 0, "settings": 0, "events": 0,
     "model": 1, "handlers": 1, "context": 1, "logging": 1, "metrics": 1, "utils": 1, "codecs": 1, "cache": 1,
-    "tabular": 1,
+    "tabular": 1, "tracing": 1,
     "engine": 2,
     "repository": 3, "registry": 3, "extensions": 3,
     "dataplane": 4, "wire": 4, "admin": 4,

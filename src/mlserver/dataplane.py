@@ -18,6 +18,7 @@ from mlserver.extensions import extensions, model_config
 from mlserver.registry import Registry, Served
 from mlserver.repository import ModelRepository
 from mlserver.settings import ModelSettings, Settings
+from mlserver.tracing import current_trace
 from mlserver.types import (
     MetadataModelResponse,
     MetadataServerResponse,
@@ -41,6 +42,9 @@ class DataPlane:
     doors_ready: bool
     """Whether the doors that count for readiness can do their work."""
 
+    tracing: bool
+    """Whether requests belong to traces, which their doors have begun."""
+
     missing: set[tuple[str, str | None]]
     """Models, as (name, version), that should be there and failed to load."""
 
@@ -60,6 +64,7 @@ class DataPlane:
         self.started = False
         self.complete = True
         self.doors_ready = True
+        self.tracing = False
         self.missing = set()
 
     async def infer(self, request: TensorRequest) -> TensorResponse:
@@ -71,6 +76,8 @@ class DataPlane:
         if request.deadline is None and self._settings.default_timeout_seconds is not None:
             request.deadline = time.monotonic() + self._settings.default_timeout_seconds
         request.served = served.key
+        if self.tracing:
+            _traced(request, served)
         served.in_flight += 1
         try:
             response = await served.answering().infer(request)
@@ -104,6 +111,8 @@ class DataPlane:
             nonlocal request_id
             async for request in requests:
                 request_id = request.id = request.id or request_id or generate_uuid()
+                if self.tracing:
+                    _traced(request, served)
                 yield request
 
         responses = runner.stream(named())
@@ -321,6 +330,13 @@ def _load_failure(settings: ModelSettings, error: Exception) -> MLServerError:
     failure = MLServerError(text if text.startswith(named) else f"{named} failed to load: {text}")
     failure.kind = error.kind if isinstance(error, MLServerError) else Kind.MODEL
     return failure
+
+
+def _traced(request: TensorRequest, served: Served) -> None:
+    """Make the request a part of the trace that its door has begun."""
+    request.trace = trace = current_trace.get()
+    if trace is not None:
+        trace.asked(served.key, request.id)
 
 
 def _log_failure(served: Served, request_id: str | None, error: MLServerError) -> None:

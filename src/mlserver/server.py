@@ -28,6 +28,7 @@ from mlserver.rest.backing import Backing
 from mlserver.rest.headers import InferenceHeaders
 from mlserver.rest.server import HttpServer, bind
 from mlserver.settings import ModelSettings, Settings
+from mlserver.tracing import tracer_of
 from mlserver.warmup import warmup_of
 from mlserver.wire.cloudevents import CloudEvents, namespace
 
@@ -52,7 +53,9 @@ class MLServer:
         self._registry = Registry(self._make_runner, self._models_changed)
         self._dataplane = DataPlane(settings, self._registry, build_repository(settings), self._listeners)
         self._http: list[HttpServer] = []
-        self._grpc = GrpcServer(settings, self._dataplane, self._listeners, self._statistics)
+        self._tracer = tracer_of(settings)
+        self._dataplane.tracing = self._tracer is not None
+        self._grpc = GrpcServer(settings, self._dataplane, self._listeners, self._statistics, self._tracer)
         self._kafka: KafkaProcess | None = None
         self._stopping: asyncio.Event | None = None
 
@@ -117,7 +120,9 @@ class MLServer:
         """What the REST door stands on."""
         settings = self._settings
         headers = InferenceHeaders(CloudEvents(settings.server_name, namespace()))
-        return Backing(settings, self._dataplane, self._statistics, headers, self._listeners, AdminPolicy(settings))
+        return Backing(
+            settings, self._dataplane, self._statistics, headers, self._listeners, AdminPolicy(settings), self._tracer
+        )
 
     async def _until_stopped(self, work: Coroutine[Any, Any, None], stopping: asyncio.Event) -> None:
         """Do the work, which a stop cancels, and wait for the stop. Raises what the work raises."""
@@ -191,6 +196,8 @@ class MLServer:
                 await self._pools.close()
         except TimeoutError:
             logger.error("could not drain within shutdown_grace_seconds = %s", grace)
+        if self._tracer is not None:
+            await asyncio.to_thread(self._tracer.close)
 
 
 def _unexpected(error: BaseException | None) -> BaseException | None:

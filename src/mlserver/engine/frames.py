@@ -41,7 +41,8 @@ class Call(msgspec.Struct, array_like=True, tag="call", gc=False):
     """Predict for the members whose `rows` the tensors hold; `members` are their counts of rows, in order.
 
     To a worker, `handle` names the model it has loaded; with the number of an open stream this is its next request.
-    `timeout_seconds` is how long the answer is worth anything; None for ever.
+    `timeout_seconds` is how long the answer is worth anything; None for ever. `trace` is W3C's `traceparent`, where
+    somebody keeps traces.
     """
 
     number: int
@@ -55,6 +56,7 @@ class Call(msgspec.Struct, array_like=True, tag="call", gc=False):
     tensors: list[_TensorHead]
     handle: int = 0
     timeout_seconds: float | None = None
+    trace: str | None = None
 
 
 class Result(msgspec.Struct, array_like=True, tag="result", gc=False):
@@ -272,6 +274,7 @@ class Frame:
             Call(
                 number, request.model, request.version, request.id, request.parameters, outputs, headers,
                 list(members), tensors, handle, _left(request),
+                None if request.trace is None else request.trace.departed(),
             )
         )  # fmt: skip
 

@@ -75,12 +75,17 @@ def row_count(request: Described) -> int:
 
 
 def merge(requests: Sequence[TensorRequest]) -> TensorRequest:
-    """One request with the rows of all, in order. They must have equal batch keys; ids and headers stay behind."""
+    """One request with the rows of all, in order. They must have equal batch keys; ids and headers stay behind.
+
+    It is a part of the first one's trace.
+    """
     first = requests[0]
     if len(requests) == 1:
         return first
     inputs = [_merged([request.inputs[i] for request in requests]) for i in range(len(first.inputs))]
-    return TensorRequest(first.model, first.version, inputs, None, first.parameters, first.outputs)
+    merged = TensorRequest(first.model, first.version, inputs, None, first.parameters, first.outputs)
+    merged.trace = first.trace
+    return merged
 
 
 def _merged(tensors: Sequence[Tensor]) -> Tensor:

@@ -52,6 +52,7 @@ from mlserver.errors import ConfigurationError, Kind, MLServerError, ModelError
 from mlserver.logging import configure_logging
 from mlserver.metrics import take_deltas
 from mlserver.settings import ModelSettings, Settings
+from mlserver.tracing import Tracer, tracer_of
 from mlserver.types.tensors import TensorRequest, TensorResponse
 
 logger = logging.getLogger("mlserver")
@@ -63,13 +64,17 @@ UNSENDABLE = (TypeError, ValueError, OverflowError, RecursionError, ProtocolErro
 _END_SECONDS = 0.5
 # How often the server hears what models have recorded: what a crash loses of it, and how old a scrape may be.
 _METRICS_SECONDS = 1.0
+_NO_SPAN = contextlib.nullcontext()
 
 
 class WorkerLoop:
     """Everything but plain `predict`s: belongs to the thread of the event loop."""
 
-    def __init__(self, pipe: Pipe, plain: "queue.SimpleQueue[Callable[[], None] | None]") -> None:
+    def __init__(
+        self, pipe: Pipe, plain: "queue.SimpleQueue[Callable[[], None] | None]", tracer: Tracer | None = None
+    ) -> None:
         self._pipe = pipe
+        self._tracer = tracer
         self._plain = plain
         self._models: dict[int, HostedModel] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -152,7 +157,8 @@ class WorkerLoop:
     async def _answer(self, call: Call, request: TensorRequest, hosted: HostedModel) -> None:
         outcomes: list[Outcome]
         try:
-            outcomes = await infer_members(hosted.infer, request, call.members)
+            with self._span(call):
+                outcomes = await infer_members(hosted.infer, request, call.members)
         except asyncio.CancelledError:
             outcomes = [Outcome(len(call.members), None, ModelError("cancelled: nobody waits for it"))]
         except Exception as error:
@@ -170,7 +176,8 @@ class WorkerLoop:
         outcomes: list[Outcome]
         steps = infer_members(infer, request, call.members)
         try:
-            steps.send(None)
+            with self._span(call):
+                steps.send(None)
             raise RuntimeError("a plain predict waited")
         except StopIteration as end:
             outcomes = end.value
@@ -178,6 +185,11 @@ class WorkerLoop:
             logger.exception("unexpected failure of model %r", call.model)
             outcomes = [Outcome(len(call.members), None, ModelError.of(error))]
         self._send_outcomes(call.number, outcomes)
+
+    def _span(self, call: Call) -> contextlib.AbstractContextManager[None]:
+        if call.trace is None or self._tracer is None:
+            return _NO_SPAN
+        return self._tracer.predicting(call.trace, call.model)
 
     def _send_outcomes(self, number: int, outcomes: list[Outcome]) -> None:
         """One frame; an outcome that has no form on a socket is the model's failure, and the others are sent."""
@@ -279,6 +291,8 @@ class WorkerLoop:
             except Exception:
                 logger.exception("a model failed to unload")
         self._hand_metrics_on()
+        if self._tracer is not None:
+            await asyncio.to_thread(self._tracer.close)
         self._plain.put(None)
         end = threading.Timer(_END_SECONDS, os._exit, (0,))
         end.daemon = True
@@ -352,8 +366,9 @@ def main(fd: int, parent: int) -> None:
     except (EOFError, OSError):
         return
     configure_logging(settings)
+    tracer = _tracer_of(settings)
     plain: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-    thread = threading.Thread(target=_run_loop, args=(pipe, plain), name="loop", daemon=True)
+    thread = threading.Thread(target=_run_loop, args=(pipe, plain, tracer), name="loop", daemon=True)
     thread.start()
     while (work := plain.get()) is not None:
         work()
@@ -362,9 +377,18 @@ def main(fd: int, parent: int) -> None:
     logging.shutdown()
 
 
-def _run_loop(pipe: Pipe, plain: "queue.SimpleQueue[Callable[[], None] | None]") -> None:
+def _tracer_of(settings: Settings) -> Tracer | None:
+    """Spans are no reason not to work: a model's own environment may lack the packages."""
+    try:
+        return tracer_of(settings)
+    except ConfigurationError as error:
+        logger.warning("no spans from this worker: %s", error)
+        return None
+
+
+def _run_loop(pipe: Pipe, plain: "queue.SimpleQueue[Callable[[], None] | None]", tracer: Tracer | None = None) -> None:
     async def run() -> None:
-        await WorkerLoop(pipe, plain).run()
+        await WorkerLoop(pipe, plain, tracer).run()
 
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

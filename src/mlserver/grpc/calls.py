@@ -19,6 +19,7 @@ from mlserver.errors import InferenceError, MLServerError
 from mlserver.events import GrpcDone, GrpcMethod, GrpcStarted, Listener, tell
 from mlserver.grpc.errors import INTERNAL_ERROR, code_of, details_of
 from mlserver.grpc.metadata import Context
+from mlserver.tracing import DoorTrace, Tracer
 
 logger = logging.getLogger("mlserver.grpc")
 
@@ -35,6 +36,12 @@ _TYPES = {
     (False, True): "SERVER_STREAMING",
     (True, True): "BIDI_STREAMING",
 }
+_HEALTH = frozenset({"ServerLive", "ServerReady", "ModelReady"})
+# What OpenTelemetry calls an error of the server's.
+_FAILURES = frozenset({
+    StatusCode.UNKNOWN, StatusCode.DEADLINE_EXCEEDED, StatusCode.UNIMPLEMENTED, StatusCode.INTERNAL,
+    StatusCode.UNAVAILABLE, StatusCode.DATA_LOSS,
+})  # fmt: skip
 
 
 def method_of(descriptor: MethodDescriptor) -> GrpcMethod:
@@ -54,7 +61,10 @@ def parse(message: Any, data: bytes) -> Any:
 class Calls:
     """Makes the handlers that gRPC calls. `access_log`: one INFO line per call on the logger `mlserver.grpc`."""
 
-    def __init__(self, listeners: Sequence[Listener] = (), *, access_log: bool = False) -> None:
+    def __init__(
+        self, listeners: Sequence[Listener] = (), *, access_log: bool = False, tracer: Tracer | None = None
+    ) -> None:
+        self._tracer = tracer
         self._listeners = listeners
         self._access_log = access_log
 
@@ -97,6 +107,7 @@ class Calls:
         tell(self._listeners, GrpcStarted(method))
         begun = time.perf_counter()
         code, details = StatusCode.CANCELLED, ""
+        trace = None if self._tracer is None else _trace_of(self._tracer, method, context)
         try:
             result = await reply()
             code = StatusCode.OK
@@ -111,9 +122,20 @@ class Calls:
             code, details = StatusCode.INTERNAL, INTERNAL_ERROR
         finally:
             tell(self._listeners, GrpcDone(method, code.name, time.perf_counter() - begun))
+            if trace is not None:
+                trace.end(failed=code in _FAILURES, rpc__grpc__status_code=code.value[0])
             if self._access_log:
                 logger.info('%s "%s/%s" %s', context.peer(), method.service, method.name, code.name)
         return await context.abort(code, details)
+
+
+def _trace_of(tracer: Tracer, method: GrpcMethod, context: Context) -> DoorTrace | None:
+    """The span of a call; None for those that only ask how the server is, which come all the time."""
+    if method.name in _HEALTH or method.service.startswith("grpc."):
+        return None
+    path = f"/{method.service}/{method.name}"
+    metadata = context.invocation_metadata() or ()
+    return tracer.begin(path, metadata, rpc__system="grpc", rpc__service=method.service, rpc__method=method.name)
 
 
 def _given_up(context: Context) -> StatusCode:

@@ -19,6 +19,7 @@ from mlserver.grpc.management import Management, ModelStatistics
 from mlserver.grpc.reflection import Reflection
 from mlserver.grpc.streaming import Streams
 from mlserver.settings import Settings
+from mlserver.tracing import Tracer
 from mlserver.wire.cloudevents import CloudEvents, namespace
 from mlserver.wire.protobuf import dataplane_pb2, health_pb2, model_repository_pb2, reflection_pb2
 
@@ -49,6 +50,7 @@ class GrpcServer:
         dataplane: DataPlane,
         listeners: Sequence[Listener] = (),
         statistics: ModelStatistics | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._settings = settings
         self._management = Management(settings, dataplane, statistics)
@@ -56,7 +58,7 @@ class GrpcServer:
         self._inference = Inference(dataplane, CloudEvents(settings.server_name, namespace()), listeners)
         self._streams = Streams(dataplane, self._inference, settings.grpc_stream_format, streamed, listeners)
         self._health = Health(dataplane, frozenset({_INFERENCE.full_name, _REPOSITORY.full_name}))
-        self._calls = Calls(listeners, access_log=settings.debug)
+        self._calls = Calls(listeners, access_log=settings.debug, tracer=tracer)
         self._server: grpc.aio.Server | None = None
         self.port: int = settings.grpc_port
         """The port that callers use. Valid once bound."""

@@ -12,6 +12,8 @@ from mlserver.events import HttpDone, HttpStarted, Listener, tell
 from mlserver.rest.asgi import App, Message, Receive, Send
 from mlserver.rest.body import decoded_body
 from mlserver.rest.errors import NO_ANSWER, STATUS, status_of
+from mlserver.rest.spans import begin, end
+from mlserver.tracing import Tracer
 from mlserver.wire.json import encoded, error_bytes
 
 Handler = Callable[[Request], Awaitable[App]]
@@ -53,7 +55,10 @@ class Endpoint:
     Requests are told of under `template`, the route's path as it was written; None for those that are not counted.
     """
 
-    def __init__(self, handler: Handler, template: str | None, listeners: Sequence[Listener]) -> None:
+    def __init__(
+        self, handler: Handler, template: str | None, listeners: Sequence[Listener], tracer: Tracer | None = None
+    ) -> None:
+        self._tracer = tracer
         self._handler = handler
         self._template = template
         self._listeners = listeners
@@ -65,6 +70,9 @@ class Endpoint:
             return
         tell(self._listeners, HttpStarted(scope["method"], self._template))
         begun = time.perf_counter()
+        trace = None
+        if self._tracer is not None:
+            trace = begin(self._tracer, scope["method"], self._template, scope["headers"])
         status = NO_ANSWER
 
         async def noting(message: Message) -> None:
@@ -80,6 +88,8 @@ class Endpoint:
             raise
         finally:
             tell(self._listeners, HttpDone(scope["method"], self._template, status, time.perf_counter() - begun))
+            if trace is not None:
+                end(trace, status)
 
     async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
         try:

@@ -10,6 +10,7 @@ from mlserver.events import Listener
 from mlserver.rest.headers import InferenceHeaders
 from mlserver.rest.limits import Limits
 from mlserver.settings import Settings
+from mlserver.tracing import Tracer
 
 
 class Admin(Protocol):
@@ -44,6 +45,7 @@ class Backing:
     headers: InferenceHeaders
     listeners: Sequence[Listener] = ()
     admin: Admin = field(default_factory=Nobody)
+    tracer: Tracer | None = None
 
     @property
     def limits(self) -> Limits:

@@ -16,6 +16,7 @@ from mlserver.rest.body import MIN_COMPRESSED_BYTES, accepted, compressed, decod
 from mlserver.rest.cors import Cors
 from mlserver.rest.errors import INTERNAL_ERROR, NO_ANSWER, STATUS, status_of, told
 from mlserver.rest.requests import Refusal, Request, decoded, path_and_query
+from mlserver.rest.spans import begin, end
 from mlserver.types.tensors import TensorResponse
 from mlserver.wire.json import JsonReader, error_bytes
 
@@ -57,6 +58,7 @@ class InferRoute:
         self._limits = backing.limits
         self._listeners = backing.listeners
         self._headers = backing.headers
+        self._tracer = backing.tracer
         self._root = backing.root_path.encode()
         self._cors = cors
         self._reader = JsonReader(self._limits.max_json_depth)
@@ -75,6 +77,7 @@ class InferRoute:
         versioned = target[1] is not None
         tell(self._listeners, _STARTED[versioned])
         begun = time.perf_counter()
+        trace = None if self._tracer is None else begin(self._tracer, "POST", _TEMPLATES[versioned], request.headers)
         status = NO_ANSWER
         asked: Asked | None = None
         try:
@@ -100,6 +103,8 @@ class InferRoute:
             answer = Answer(status, error_bytes(INTERNAL_ERROR))
         finally:
             tell(self._listeners, HttpDone("POST", _TEMPLATES[versioned], status, time.perf_counter() - begun))
+            if trace is not None:
+                end(trace, status)
         if self._cors is not None:
             answer.lines += self._cors.lines(request.headers)
         return answer

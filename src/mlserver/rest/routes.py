@@ -41,7 +41,7 @@ def _from_table(backing: Backing) -> list[Route]:
     paths: dict[str, dict[str, Endpoint]] = {}
     for operation in OPERATIONS:
         template = operation.path if operation.counted else None
-        endpoint = Endpoint(handlers[operation.handler], template, backing.listeners)
+        endpoint = Endpoint(handlers[operation.handler], template, backing.listeners, backing.tracer)
         paths.setdefault(operation.path, {})[operation.method] = endpoint
     return [Route(path, _Verbs(verbs), methods=list(verbs)) for path, verbs in paths.items()]
 
@@ -80,7 +80,8 @@ def _docs(backing: Backing) -> list[Route]:
     for path in _MODEL_PATHS:
         routes |= {f"{path}/docs": docs.model_page, f"{path}/docs/dataplane.json": docs.model_document}
     return [
-        Route(path, Endpoint(handler, path, backing.listeners), methods=["GET"]) for path, handler in routes.items()
+        Route(path, Endpoint(handler, path, backing.listeners, backing.tracer), methods=["GET"])
+        for path, handler in routes.items()
     ]
 
 

@@ -86,9 +86,11 @@ class OutputRequest:
 class Trace(Protocol):
     """Where a request's way is written down. Times are seconds of the monotonic clock."""
 
-    @property
-    def context(self) -> str:
-        """W3C's `traceparent` of what happens to the request from here on."""
+    def asked(self, model: tuple[str, str], request_id: str | None) -> None:
+        """It asks a model, by name and version."""
+
+    def departed(self) -> str:
+        """It leaves for a worker; W3C's `traceparent` of what happens there."""
         ...
 
     def predicted(self, queued: float, begun: float, ended: float) -> None:
