@@ -342,7 +342,10 @@ def _traced(request: TensorRequest, served: Served) -> None:
 def _log_failure(served: Served, request_id: str | None, error: MLServerError) -> None:
     """A model's own exception is logged with its traceback, which callers never see; other errors are callers'."""
     if error.kind is Kind.MODEL:
-        logger.error("model %r failed on request %s: %s", served.name, request_id or "(stacked)", error, exc_info=error)
+        logger.error(
+            "model %r failed on request %s: %s", served.name, request_id or "(stacked)", error, exc_info=error,
+            extra={"request_id": request_id},
+        )  # fmt: skip
 
 
 async def _closed(responses: AsyncIterator[TensorResponse]) -> None:

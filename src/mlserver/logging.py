@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from mlserver.context import model_name_var, model_version_var
+from mlserver.context import model_name_var, model_version_var, request_id_var
 from mlserver.errors import ConfigurationError
 from mlserver.settings import Settings
 
@@ -25,6 +25,9 @@ logger = logging.getLogger("mlserver")
 # What would start a new line, move the cursor or hide text when a terminal or a log viewer shows it: C0 but the tab,
 # DEL and C1, the Unicode line ends; and lone surrogates, which no stream can encode.
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+# Of a request's id: whoever writes a longer one does not want it to be read.
+_MAX_ID_CHARS = 256
 
 # What is kept for a reader that is slow: some 50,000 lines.
 _MAX_HELD_BYTES = 4 * 1024**2
@@ -40,7 +43,7 @@ def escaped(text: str) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """`time [logger][model:version] LEVEL - message`, the model only where one is at work.
+    """`time [logger][model:version][request] LEVEL - message`; the model only where one is at work, for one request.
 
     Messages are escaped; tracebacks keep their lines, each one indented.
     """
@@ -54,7 +57,9 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object: `time`, `name`, `level`, `message`; `model_name`, `model_version`, `exception` where known."""
+    """One JSON object: `time`, `name`, `level`, `message`; where known `model_name`, `model_version`, `request_id` and
+    `exception`.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line of JSON."""
@@ -65,6 +70,7 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
             "model_name": model_name_var.get(""),
             "model_version": model_version_var.get(""),
+            "request_id": _request_id(record),
             "exception": _traceback(self, record),
         }
         always = ("time", "name", "level", "message")
@@ -259,9 +265,23 @@ def _apply(given: str | dict[str, Any]) -> None:
 
 
 def _model_part() -> str:
-    """`[model:version]` of the model at work in this context, `[model]` without a version, or nothing."""
+    """`[model:version]` of the model at work in this context, `[model]` without a version, or nothing.
+
+    `[request]` follows where it is at work for one alone.
+    """
     name, version = model_name_var.get(""), model_version_var.get("")
-    return f"[{escaped(':'.join(filter(None, (name, version))))}]" if name else ""
+    if not name:
+        return ""
+    request_id = request_id_var.get()
+    request = f"[{escaped(request_id[:_MAX_ID_CHARS])}]" if request_id else ""
+    return f"[{escaped(':'.join(filter(None, (name, version))))}]{request}"
+
+
+def _request_id(record: logging.LogRecord) -> str | None:
+    """What the record was given as `extra`, or the request that the model in this context is at work for."""
+    given = getattr(record, "request_id", None)
+    found = given if given is not None or not model_name_var.get("") else request_id_var.get()
+    return None if found is None else str(found)[:_MAX_ID_CHARS]
 
 
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:

@@ -44,12 +44,17 @@ def test_text(capsys: pytest.CaptureFixture[str]) -> None:
         logger.info("without a version")
     with model_context(ModelSettings(name="m", implementation="a.B", parameters={"version": "v1"})):
         logger.error("with one")
+    with model_context(ModelSettings(name="m", implementation="a.B"), "id\n1"):
+        logger.info("of a request")
+    logger.info("outside")
     found = lines(capsys)
     expected = [
         r"\[mlserver\] INFO - one two",
         r"\[mlserver\.below\] WARNING - below",
         r"\[mlserver\]\[m\] INFO - without a version",
         r"\[mlserver\]\[m:v1\] ERROR - with one",
+        r"\[mlserver\]\[m\]\[id\\n1\] INFO - of a request",
+        r"\[mlserver\] INFO - outside",
     ]
     assert len(found) == len(expected)
     for line, pattern in zip(found, expected, strict=True):
@@ -61,11 +66,17 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     logger.debug('quote " and\nline %s', "\x1b[31m")
     with model_context(ModelSettings(name="m", implementation="a.B", parameters={"version": "v1"})):
         logger.info("in a model")
-    first, second = map(json.loads, lines(capsys))
+    with model_context(ModelSettings(name="m", implementation="a.B"), "7" * 1000):
+        logger.info("of a request")
+    logger.info("of another", extra={"request_id": "8"})
+    logger.info("of none")
+    first, second, third, fourth, fifth = map(json.loads, lines(capsys))
     assert re.fullmatch(TIME, first.pop("time"))
     assert first == {"name": "mlserver", "level": "DEBUG", "message": 'quote " and\nline \x1b[31m'}
     assert list(second) == ["time", "name", "level", "message", "model_name", "model_version"]
     assert (second["model_name"], second["model_version"]) == ("m", "v1")
+    assert (third["request_id"], fourth["request_id"]) == ("7" * 256, "8")
+    assert "request_id" not in second.keys() | fifth.keys()
 
 
 @pytest.mark.parametrize("structured", [False, True])

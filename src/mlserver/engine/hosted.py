@@ -67,7 +67,7 @@ class HostedModel:
         """Predict, on the running event loop. Raises MLServerError, and nothing else."""
         model = self._model
         try:
-            with model_context(model.settings):
+            with model_context(model.settings, request.id):
                 answer: Any = model.predict(to_public(request))
                 if inspect.isawaitable(answer):
                     answer = await (answer if self.on_wait is None else _Watched(answer, self._waits))
@@ -85,7 +85,7 @@ class HostedModel:
         """
         model = self._model
         try:
-            with model_context(model.settings):
+            with model_context(model.settings, request.id):
                 answer: Any = model.predict(to_public(request))
                 if inspect.isawaitable(answer):
                     answer = asyncio.run_coroutine_threadsafe(_awaited(answer), loop).result()

@@ -162,7 +162,7 @@ class WorkerLoop:
         except asyncio.CancelledError:
             outcomes = [Outcome(len(call.members), None, ModelError("cancelled: nobody waits for it"))]
         except Exception as error:
-            logger.exception("unexpected failure of model %r", call.model)
+            logger.exception("unexpected failure of model %r", call.model, extra={"request_id": call.id})
             outcomes = [Outcome(len(call.members), None, ModelError.of(error))]
         self._tasks.pop(call.number, None)
         self._send_outcomes(call.number, outcomes)
@@ -182,7 +182,7 @@ class WorkerLoop:
         except StopIteration as end:
             outcomes = end.value
         except Exception as error:
-            logger.exception("unexpected failure of model %r", call.model)
+            logger.exception("unexpected failure of model %r", call.model, extra={"request_id": call.id})
             outcomes = [Outcome(len(call.members), None, ModelError.of(error))]
         self._send_outcomes(call.number, outcomes)
 

@@ -98,7 +98,8 @@ class InferRoute:
             answer = _refusal(error, asked)
             status = answer.status
         except Exception:
-            logger.exception("unexpected failure while answering for model %r", target[0])
+            known = {"request_id": asked.request.id if asked else None}
+            logger.exception("unexpected failure while answering for model %r", target[0], extra=known)
             status = STATUS[Kind.MODEL]
             answer = Answer(status, error_bytes(INTERNAL_ERROR))
         finally:
