@@ -18,7 +18,7 @@ PAGE = Path(__file__).with_name("settings.md")
 
 # Read and checked, but without effect so far. A test sees that the code uses all others.
 WITHOUT_EFFECT: dict[type[BaseModel], set[str]] = {
-    Settings: {"metrics_dir", "tracing_server"},
+    Settings: {"metrics_dir"},
     CORSSettings: set(),
     ModelSettings: {"warm_workers"},
     ModelParameters: {"format"},

@@ -17,9 +17,10 @@ from tests.seed.topics import settings_of
 README, INDEX, REST, KAFKA = (ROOT / name for name in ("README.md", "docs/index.md", "docs/rest.md", "docs/kafka.md"))
 CLI, GRPC, ROUTES, WORKERS = (ROOT / "docs" / f"{name}.md" for name in ("cli", "grpc", "custom-routes", "workers"))
 CODECS, MODELS, RUNTIMES = (ROOT / "docs" / f"{name}.md" for name in ("codecs", "custom-models", "runtimes"))
+OBSERVABILITY = ROOT / "docs" / "observability.md"  # walked in a file of its own
 # Beside these the walk-through, which has a test of its own in tests/seed, and those its tests are written on.
 WALKED = {
-    README, INDEX, REST, GRPC, KAFKA, CLI, ROUTES, WORKERS, CODECS, MODELS, RUNTIMES,
+    OBSERVABILITY, README, INDEX, REST, GRPC, KAFKA, CLI, ROUTES, WORKERS, CODECS, MODELS, RUNTIMES,
     ROOT / "examples" / "sklearn-kafka" / "README.md",
 }  # fmt: skip
 SERVE = "mlserver start .\n"

@@ -135,9 +135,11 @@ class Settings(BaseSettings):
     metrics_rest_server_prefix: str = Field("rest_server", description="Prefix of the names of REST metrics.")
     metrics_dir: str = Field(
         default_factory=lambda: os.path.join(os.getcwd(), ".metrics"),
-        description="Folder of metrics files shared between processes; `.metrics` in the working directory by default.",
+        description="Folder of MLServer's metrics files. There are none: workers tell the server what they measure.",
     )
-    tracing_server: str | None = Field(None, description="`host:port` of an OTLP/gRPC collector; null: no tracing.")
+    tracing_server: str | None = Field(
+        None, description="`host:port` of an OTLP/gRPC collector; null: no tracing. Needs the extra `tracing`."
+    )
     use_structured_logging: bool = Field(False, description="Log one JSON object per line.")
     logging_settings: str | dict[str, Any] | None = Field(
         None, description="Python logging configuration: an object, or the path of a JSON or INI file."
