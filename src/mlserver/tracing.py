@@ -123,6 +123,7 @@ def tracer_of(settings: Settings) -> Tracer | None:
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider, set_tracer_provider
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
     except ImportError as error:
         text = f"tracing_server: package {error.name} is not installed; pip install 'mlserver[tracing]'"
@@ -132,6 +133,9 @@ def tracer_of(settings: Settings) -> Tracer | None:
     provider = TracerProvider(resource=Resource.create(service), shutdown_on_exit=False)
     exporter = OTLPSpanExporter(endpoint=settings.tracing_server, insecure=True)
     provider.add_span_processor(BatchSpanProcessor(exporter))
+    if isinstance(get_tracer_provider(), ProxyTracerProvider):
+        # Nobody else has said where the spans of this process go: those of models go where ours do.
+        set_tracer_provider(provider)
     return Tracer(provider, provider.get_tracer("mlserver"), TraceContextTextMapPropagator())
 
 

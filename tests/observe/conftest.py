@@ -13,6 +13,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "recorder": {"implementation": "kitchen.Recorder", "parameters": {"version": "v1"}},
     "slow": {"implementation": "kitchen.Slow"},
     "together": {"implementation": "kitchen.Slow", "max_batch_size": 64, "max_batch_time": 0.01},
+    "spanner": {"implementation": "kitchen.Spanner"},
     "talker": {"implementation": "kitchen.Talker"},
 }
 

@@ -4,6 +4,8 @@ import logging
 import time
 from typing import Any
 
+from opentelemetry.trace import get_tracer
+
 import mlserver
 from mlserver import MLModel
 from mlserver.types import InferenceRequest, InferenceResponse, ResponseOutput
@@ -50,3 +52,11 @@ class Talker(MLModel):
         if value < 0:
             raise ArithmeticError("below\r\nzero")
         return number(self, value)
+
+
+class Spanner(MLModel):
+    """Has a span of its own."""
+
+    def predict(self, payload: InferenceRequest) -> Any:
+        with get_tracer("kitchen").start_as_current_span("of the model"):
+            return number(self, 1.0)

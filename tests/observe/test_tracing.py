@@ -105,6 +105,14 @@ def test_grpc(traced: Served, collector: Collector) -> None:
     assert set(collector.of(trace, 1)) == {GRPC_INFER}, "health has no spans"
 
 
+def test_a_model_s_own_span(traced: Served, collector: Collector) -> None:
+    trace, headers = traceparent()
+    assert ask(traced, "spanner", 1, headers=headers) == 200
+    if in_worker(traced):
+        spans = collector.of(trace, 5)
+        assert spans["of the model"].parent == spans["predict in worker"].id
+
+
 def test_a_failure(traced: Served, collector: Collector) -> None:
     trace, headers = traceparent()
     assert ask(traced, "talker", -1, headers=headers) == 500
