@@ -18,7 +18,7 @@ from mlserver.extensions import extensions, model_config
 from mlserver.registry import Registry, Served
 from mlserver.repository import ModelRepository
 from mlserver.settings import ModelSettings, Settings
-from mlserver.tracing import current_trace
+from mlserver.tracing import Tracer, current_trace
 from mlserver.types import (
     MetadataModelResponse,
     MetadataServerResponse,
@@ -42,8 +42,8 @@ class DataPlane:
     doors_ready: bool
     """Whether the doors that count for readiness can do their work."""
 
-    tracing: bool
-    """Whether requests belong to traces, which their doors have begun."""
+    tracer: Tracer | None
+    """Where the doors begin traces, to which their requests then belong; None where nobody keeps any."""
 
     missing: set[tuple[str, str | None]]
     """Models, as (name, version), that should be there and failed to load."""
@@ -64,7 +64,7 @@ class DataPlane:
         self.started = False
         self.complete = True
         self.doors_ready = True
-        self.tracing = False
+        self.tracer = None
         self.missing = set()
 
     async def infer(self, request: TensorRequest) -> TensorResponse:
@@ -76,7 +76,7 @@ class DataPlane:
         if request.deadline is None and self._settings.default_timeout_seconds is not None:
             request.deadline = time.monotonic() + self._settings.default_timeout_seconds
         request.served = served.key
-        if self.tracing:
+        if self.tracer is not None:
             _traced(request, served)
         served.in_flight += 1
         try:
@@ -111,7 +111,7 @@ class DataPlane:
             nonlocal request_id
             async for request in requests:
                 request_id = request.id = request.id or request_id or generate_uuid()
-                if self.tracing:
+                if self.tracer is not None:
                     _traced(request, served)
                 yield request
 
@@ -137,6 +137,8 @@ class DataPlane:
         begun = time.perf_counter()
         try:
             served = self._registry.find(request.model, request.version)
+            if self.tracer is not None:
+                _traced(request, served)
             with served.busy(len(rows)):
                 outcomes = await served.answering().infer_members(request, rows)
         except MLServerError as error:

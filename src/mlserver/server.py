@@ -53,8 +53,7 @@ class MLServer:
         self._registry = Registry(self._make_runner, self._models_changed)
         self._dataplane = DataPlane(settings, self._registry, build_repository(settings), self._listeners)
         self._http: list[HttpServer] = []
-        self._tracer = tracer_of(settings)
-        self._dataplane.tracing = self._tracer is not None
+        self._tracer = self._dataplane.tracer = tracer_of(settings)
         self._grpc = GrpcServer(settings, self._dataplane, self._listeners, self._statistics, self._tracer)
         self._kafka: KafkaProcess | None = None
         self._stopping: asyncio.Event | None = None

@@ -6,7 +6,7 @@ The packages are an extra, and are imported only where `tracing_server` is set.
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -19,7 +19,7 @@ _HEADERS = frozenset({"traceparent", "tracestate"})
 # How long the end of a process waits for a collector that does not answer.
 _CLOSE_SECONDS = 2.0
 
-current_trace: ContextVar["DoorTrace | None"] = ContextVar("current_trace", default=None)
+current_trace: ContextVar["DoorTrace | MemberTraces | None"] = ContextVar("current_trace", default=None)
 """The trace of the request that a door answers in this context."""
 
 
@@ -43,6 +43,22 @@ class Tracer:
         trace = DoorTrace(self._otel, span)
         current_trace.set(trace)
         return trace
+
+    def begin_each(self, name: str, contexts: Sequence[str], **attributes: Any) -> "MemberTraces":
+        """Records have come, stacked; `contexts` has `traceparent` of each, empty where it has none.
+
+        In this context they are `current_trace`.
+        """
+        from opentelemetry.trace import SpanKind
+
+        traces = []
+        for context in contexts:
+            parent = self._propagator.extract({"traceparent": context} if context else {})
+            span = self._otel.start_span(name, parent, SpanKind.CONSUMER, _dotted(attributes))
+            traces.append(DoorTrace(self._otel, span))
+        together = MemberTraces(traces)
+        current_trace.set(together)
+        return together
 
     @contextmanager
     def predicting(self, context: str, model: str) -> Iterator[None]:
@@ -112,6 +128,32 @@ class DoorTrace:
         if self._predict is not None:
             self._predict.end()
             self._predict = None
+
+
+class MemberTraces:
+    """The traces of records that were stacked before they came: what happens to one happens to all."""
+
+    def __init__(self, traces: Sequence[DoorTrace]) -> None:
+        self._traces = traces
+
+    def asked(self, model: tuple[str, str], request_id: str | None) -> None:
+        """They ask for inference."""
+        for trace in self._traces:
+            trace.asked(model, request_id)
+
+    def departed(self) -> str:
+        """They leave for a worker, where what happens belongs to the first."""
+        return self._traces[0].departed()
+
+    def predicted(self, queued: float, begun: float, ended: float) -> None:
+        """They waited from `queued` to `begun`, and their predict took from there to `ended`."""
+        for trace in self._traces:
+            trace.predicted(queued, begun, ended)
+
+    def end(self, failed: Sequence[bool]) -> None:
+        """Each has been answered, or has failed."""
+        for trace, has_failed in zip(self._traces, failed, strict=False):
+            trace.end(failed=has_failed)
 
 
 def tracer_of(settings: Settings) -> Tracer | None:

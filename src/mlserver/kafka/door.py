@@ -67,7 +67,7 @@ class Door:
         self._ordering: Ordering = "partition" if exactly_once else settings.kafka_ordering
         self._unknown_model = settings.kafka_unknown_model
         self._settings = settings
-        self._stacker = Stacker(self._routes([]))
+        self._stacker = Stacker(self._routes([]), traced=bool(settings.tracing_server))
         self._calls = Calls()
         self._order: Order[Record] = Order()
         self._retries = Retries(settings.kafka_retry_max_attempts, settings.kafka_retry_backoff_seconds)

@@ -9,6 +9,7 @@ from mlserver.dataplane import DataPlane
 from mlserver.engine.frames import Assembler, Call, Frame, Parsed, ProtocolError, Report, Started, Word
 from mlserver.engine.isolate import Outcome
 from mlserver.errors import ModelError
+from mlserver.kafka.spans import begin, end
 from mlserver.types.tensors import TensorRequest
 
 logger = logging.getLogger("mlserver.kafka")
@@ -90,12 +91,16 @@ class Endpoint(asyncio.Protocol):
         async with slots:
             # Between two predicts that block the loop, the other doors have their turn.
             await asyncio.sleep(0)
+            tracer = self._dataplane.tracer
+            traces = None if tracer is None or call.trace is None else begin(tracer, call.trace)
             try:
                 outcomes = await self._dataplane.infer_members(request, call.members)
             except Exception as error:
                 # Records without an answer would stand in the way of all behind them, for ever.
                 logger.exception("unexpected failure of model %r", call.model)
                 outcomes = [Outcome(len(call.members), None, ModelError.of(error))]
+            if traces is not None:
+                end(traces, outcomes)
         answers.add(call.number, outcomes)
 
     def _send(self, frame: Frame) -> None:

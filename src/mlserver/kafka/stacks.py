@@ -8,6 +8,7 @@ from mlserver.errors import InferenceError, MLServerError
 from mlserver.kafka.forms import binary_request, is_protobuf, json_request, message_request
 from mlserver.kafka.records import JSON_LENGTH, Record, request_of
 from mlserver.kafka.routes import Routes
+from mlserver.kafka.spans import Carried
 from mlserver.types.tensors import TensorRequest
 from mlserver.wire.json import JsonReader, RequestHead, output_requests
 
@@ -20,10 +21,14 @@ _Stack = list[tuple[Record, RequestHead | TensorRequest]]
 
 
 class Stacker:
-    """Decodes records and stacks those that may be predicted together. Belongs to one thread."""
+    """Decodes records and stacks those that may be predicted together. Belongs to one thread.
 
-    def __init__(self, routes: Routes) -> None:
+    `traced`: somebody keeps traces, who is told of the records' own.
+    """
+
+    def __init__(self, routes: Routes, *, traced: bool = False) -> None:
         self.bounds: Bounds = {}
+        self._traced = traced
         self.routes = routes
         self._reader = JsonReader()
 
@@ -46,7 +51,11 @@ class Stacker:
                 record.rows = row_count(head)
                 stacks.setdefault(key, []).append((record, head))
         asked = (self._call(piece) for stack in stacks.values() for piece in _pieces(stack, self._bound(stack[0][0])))
-        return [call for call in asked if call is not None]
+        calls = [call for call in asked if call is not None]
+        if self._traced:
+            for good, request in calls:
+                request.trace = Carried(good)
+        return calls
 
     def _decoded(self, record: Record) -> "RequestHead | TensorRequest":
         """The request in a record: whole, or of JSON the head. Raises MLServerError."""
