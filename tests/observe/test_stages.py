@@ -1,5 +1,6 @@
 """Where the time of requests goes, how many are under way, and what became of those without an answer."""
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -70,21 +71,33 @@ def test_requests_of_a_batch_wait_for_each_other(served: Served, metrics_port: i
 def test_under_way_and_refused(served: Served, metrics_port: int) -> None:
     before = scraped(metrics_port)
     model = {"model": "slow", "version": ""}
-    seen: list[Series] = []
-    with ThreadPoolExecutor(16) as threads:
-        asked = [threads.submit(ask, served, "slow", 1) for _ in range(64)]
-        seen.append(until(metrics_port, lambda found: value_of(found, "model_requests_in_flight", **model) > 1))
-        statuses = [one.result() for one in asked]
-    late = ask(served, "slow", 1, headers={"X-Request-Timeout-Ms": "1"})
-    after = scraped(metrics_port)
-    refused = statuses.count(429)
-    assert refused
+    refused = {**model, "kind": "overloaded"}
+    stop = threading.Event()
+
+    def ask_on() -> list[int]:
+        statuses = []
+        while not stop.is_set():
+            statuses.append(ask(served, "slow", 1))
+        return statuses
+
+    def busy(found: Series) -> bool:
+        in_flight = value_of(found, "model_requests_in_flight", **model)
+        return in_flight > 1 and value_of(found, "model_requests_failed_total", **refused) > 0
+
+    with ThreadPoolExecutor(12) as threads:
+        asking = [threads.submit(ask_on) for _ in range(12)]
+        try:
+            until(metrics_port, busy)
+        finally:
+            stop.set()
+        statuses = [status for one in asking for status in one.result()]
     assert set(statuses) == {200, 429}
-    assert late == 504
+    assert ask(served, "slow", 1, headers={"X-Request-Timeout-Ms": "1"}) == 504
+    after = scraped(metrics_port)
     assert value_of(after, "model_requests_in_flight", **model) == 0
-    assert risen(before, after, "model_requests_failed_total", kind="overloaded", **model) == refused
+    assert risen(before, after, "model_requests_failed_total", **refused) == statuses.count(429)
     assert risen(before, after, "model_requests_failed_total", kind="timeout", **model) == 1
-    assert risen(before, after, "model_infer_request_failure_total", **model) == refused + 1
+    assert risen(before, after, "model_infer_request_failure_total", **model) == statuses.count(429) + 1
 
 
 @pytest.mark.parametrize("door", ["rest", "grpc"])

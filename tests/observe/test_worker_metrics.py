@@ -71,7 +71,7 @@ async def test_only_models_of_the_pool_have_series() -> None:
 
 
 @pytest.mark.parametrize("wrong", [recorded("a b"), recorded(counts=[1]), recorded(counts=[-1, 1])])
-async def test_a_worker_that_lies_is_replaced(wrong: Recorded) -> None:
+async def test_a_worker_that_lies_is_not_believed(wrong: Recorded) -> None:
     async with pools(parallel_workers=1) as made:
         await made.load(model("Echo"))
         with pytest.raises(ProtocolError, match="metrics that no model can have recorded"):
