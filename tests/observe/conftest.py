@@ -14,6 +14,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "slow": {"implementation": "kitchen.Slow"},
     "together": {"implementation": "kitchen.Slow", "max_batch_size": 64, "max_batch_time": 0.01},
     "spanner": {"implementation": "kitchen.Spanner"},
+    "streamer": {"implementation": "kitchen.Streamer"},
     "talker": {"implementation": "kitchen.Talker"},
 }
 

@@ -1,13 +1,16 @@
 """The models that the tests of this room are served by. Copied into the server's folder."""
 
+import gc
 import logging
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 from opentelemetry.trace import get_tracer
 
 import mlserver
 from mlserver import MLModel
+from mlserver.engine.frames import Metrics, Recorded
 from mlserver.types import InferenceRequest, InferenceResponse, ResponseOutput
 
 
@@ -60,3 +63,24 @@ class Spanner(MLModel):
     def predict(self, payload: InferenceRequest) -> Any:
         with get_tracer("kitchen").start_as_current_span("of the model"):
             return number(self, 1.0)
+
+
+class Liar(MLModel):
+    """Tells the server, past all that is ours in its worker, of metrics that nobody recorded."""
+
+    def predict(self, payload: InferenceRequest) -> Any:
+        name, models = ("lie", 5_000) if payload.inputs[0].data[0] else ("no name", 1)
+        lies = [Recorded(name, "", f"made-up-{n}", "", [1.0], [1, 0], 0.5) for n in range(models)]
+        lies.append(Recorded(name, "", self.name, "", [1.0], [1, 0], 0.5))
+        worker = next(found for found in gc.get_objects() if type(found).__name__ == "WorkerLoop")
+        worker.say(Metrics(lies))
+        return number(self, 1.0)
+
+
+class Streamer(MLModel):
+    """Counts to three for each request."""
+
+    async def predict_stream(self, payloads: AsyncIterator[InferenceRequest]) -> AsyncIterator[InferenceResponse]:
+        async for _ in payloads:
+            for count in range(3):
+                yield number(self, count)

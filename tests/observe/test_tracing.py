@@ -135,6 +135,16 @@ def test_other_routes_and_health(traced: Served, collector: Collector) -> None:
     assert_followed(collector, trace, "POST /v2/models/{model_name}/generate", "recorder", traced)
 
 
+def test_a_stream(traced: Served, collector: Collector) -> None:
+    trace, headers = traceparent()
+    url = f"{traced.url}/v2/models/streamer/infer_stream"
+    answer = requests.post(url, json=body(1), headers=headers, timeout=30)
+    assert (answer.status_code, answer.text.count("data:")) == (200, 3)
+    worker = in_worker(traced)
+    spans = collector.of(trace, 2 if worker else 1)
+    assert set(spans) == {"POST /v2/models/{model_name}/infer_stream", *(["predict"] if worker else [])}
+
+
 def test_each_request_of_a_batch_has_its_own(traced: Served, collector: Collector) -> None:
     asked = [traceparent() for _ in range(12)]
     with ThreadPoolExecutor(12) as threads:

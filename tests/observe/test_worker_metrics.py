@@ -57,6 +57,21 @@ def test_a_worker_s_death_loses_nothing_that_was_told(tmp_path: Path) -> None:
         server.stop()
 
 
+def test_a_worker_that_lies(tmp_path: Path) -> None:
+    port = free_port()
+    models = {"liar": {"implementation": "kitchen.Liar"}}
+    settings = {"parallel_workers": 1, "metrics_endpoint": "/metrics", "metrics_port": port}
+    with serve(folder_of(tmp_path, models, **settings)) as server:
+        assert ask(server, "liar", 1) == 200
+        until(port, lambda found: value_of(found, "lie_count", model_name="liar", model_version="") == 1)
+        assert not [key for key in scraped(port) if "made-up" in str(key)], "labels are those of models"
+        ask(server, "liar", 0)
+        server.wait_for("it broke the protocol: metrics that no model can have recorded")
+        eventually(lambda: ask(server, "liar", 1) == 200)
+        assert value_of(scraped(port), "workers_ended_total") == 1
+        server.stop()
+
+
 def recorded(name: str = "rows", model: str = "echo", counts: list[int] | None = None) -> Recorded:
     return Recorded(name, "Rows", model, "", [1.0], [1, 0] if counts is None else counts, 0.5)
 
