@@ -207,6 +207,9 @@ class FailsToLoad(Model):
             ctypes.string_at(0)
         if how == "false":
             return False
+        if how == "hang":
+            _write(self.extra["trace"])
+            time.sleep(3600)
         raise OSError("no weights")
 
 
