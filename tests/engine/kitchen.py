@@ -199,6 +199,11 @@ class Counts(Model):
                 _write(file)
 
 
+def _hang(trace: str) -> None:
+    Path(trace).write_text("loading")
+    time.sleep(3600)
+
+
 def _write(file: str) -> None:
     Path(file).write_text("closed")
 
@@ -233,8 +238,7 @@ class FailsToLoad(Model):
         if how == "false":
             return False
         if how == "hang":
-            _write(self.extra["trace"])
-            time.sleep(3600)
+            _hang(self.extra["trace"])
         raise OSError("no weights")
 
 

@@ -57,8 +57,8 @@ def test_of_a_model(case: "schemathesis.Case[Any]", routed: Served) -> None:
 
 WORDS = st.sampled_from([
     "v2", "models", "speaker", "rows", "none", "versions", "v1", "infer", "infer_stream", "generate", "ready", "config",
-    "stats", "docs", "dataplane.json", "assets", "start.js", "repository", "index", "load", "unload", "trace", "setting",
-    "logging", "health", "live", "systemsharedmemory", "status", "sum", "items", "behind",
+    "stats", "docs", "dataplane.json", "assets", "start.js", "repository", "index", "load", "unload", "trace",
+    "setting", "logging", "health", "live", "systemsharedmemory", "status", "sum", "items", "behind",
     ".", "..", "%2e%2e", "%00", "%ff", "%0d%0a", "%25", "x;y", "a?b=c", "#", "x" * 5000,
 ])  # fmt: skip
 METHODS = st.sampled_from(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
