@@ -197,7 +197,7 @@ class JsonReader:
             return None
 
 
-def has_parameters(head: RequestHead) -> bool:
+def has_parameters(head: RequestHead | TensorRequest) -> bool:
     """Whether there are parameters anywhere; nearly always there are none."""
     if head.parameters is not None:
         return True
