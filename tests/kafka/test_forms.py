@@ -1,5 +1,6 @@
-"""Records whose values are protobuf messages: the same answers, in the same form."""
+"""Records whose values are protobuf messages, or have binary tensors: the same answers, in the same form."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from mlserver.wire.protobuf import requests, responses
 from mlserver.wire.protobuf.dataplane_pb2 import ModelInferResponse
 from tests.kafka.client import Got, Headers, Sent, Topics, Watch, model, request, send
 
+LENGTH = "Inference-Header-Content-Length"
 FORM: Headers = [("Content-Type", b"application/x-protobuf")]
 
 
@@ -66,3 +68,58 @@ def test_what_is_no_message(value: bytes | None, words: str, topics: Topics, ans
     assert words in answer.error
     assert answer.header("content-type") == b"application/json"
     assert letter.value == value
+
+
+def binary(*rows: float, **fields: Any) -> Sent:
+    """A request with a row for each number behind its JSON."""
+    data = np.array(rows).tobytes()
+    tensor = {"name": "x", "shape": [len(rows), 1], "datatype": "FP64", "parameters": {"binary_data_size": len(data)}}
+    head = json.dumps({"inputs": [tensor], **fields}).encode()
+    return Sent(head + data, [*model("sum"), (LENGTH, b"%d" % len(head))])
+
+
+def binary_sums(answer: Got) -> list[float]:
+    """What follows the JSON of an answer."""
+    length = int(answer.header(LENGTH) or b"-1")
+    (output,) = json.loads((answer.value or b"")[:length])["outputs"]
+    data = (answer.value or b"")[length:]
+    assert output["parameters"]["binary_data_size"] == len(data)
+    return [float(value) for value in np.frombuffer(data)]
+
+
+def test_binary_tensors_are_answered_by_binary_ones(topics: Topics, answers: Watch) -> None:
+    records = [binary(float(n), float(n + 1)) if n % 3 else Sent(request(float(n)), model("sum")) for n in range(60)]
+    found = answers.of(send(topics, records))
+    for n, answer in enumerate(found):
+        assert answer.status == "ok"
+        if n % 3:
+            assert binary_sums(answer) == [float(n), float(n + 1)]
+            assert answer.header("content-type") == b"application/octet-stream"
+        else:
+            assert answer.body["outputs"][0]["data"] == [float(n)]
+
+
+def test_a_request_may_ask_for_another_form(topics: Topics, answers: Watch) -> None:
+    in_json = binary(1.0, parameters={"binary_data_output": False})
+    in_binary = Sent(request(2.0, parameters={"binary_data_output": True}), model("sum"))
+    one, two = answers.of(send(topics, [in_json, in_binary]))
+    assert one.body["outputs"][0]["data"] == [1.0]
+    assert one.header(LENGTH) is None
+    assert binary_sums(two) == [2.0]
+
+
+@pytest.mark.parametrize(
+    ("length", "words"),
+    [
+        (b"0", "is 0"),
+        (b"-1", "number of bytes"),
+        (b"99999", "the body has"),
+        (b"\xff", "not UTF-8"),
+        (None, "null"),
+    ],
+)
+def test_lengths_that_lie(length: bytes | None, words: str, topics: Topics, answers: Watch, letters: Watch) -> None:
+    sent = Sent(binary(1.0).value, [*model("sum"), (LENGTH, length)])
+    (source,) = send(topics, [sent])
+    assert words in answers.of([source])[0].error
+    assert letters.of([source])[0].value == sent.value

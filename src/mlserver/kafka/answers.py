@@ -19,6 +19,7 @@ from mlserver.kafka.records import (
     id_from_key,
 )
 from mlserver.settings import Settings
+from mlserver.wire.binary import HEADER
 from mlserver.wire.json import error_bytes
 
 DEAD = "mlserver-dead-letter-"
@@ -62,6 +63,8 @@ def answer_headers(record: Record, signature: Signature) -> Headers:
     headers.append((REQUEST_ID, record.request_id.encode()))
     if record.form is not Form.JSON:
         headers.append((CONTENT_TYPE, b"application/x-protobuf"))
+    if record.json_bytes is not None:
+        headers += [(CONTENT_TYPE, b"application/octet-stream"), (HEADER, b"%d" % record.json_bytes)]
     if len(record.headers) > 1:
         headers += echoed(record)
     return headers + signature.added(record, record.request_id) if signature.adds else headers

@@ -15,16 +15,18 @@ from mlserver.kafka.tracker import Lane
 from mlserver.types.tensors import TensorRequest
 from mlserver.utils import generate_uuid
 from mlserver.wire.json import JsonReader, RequestHead
+from mlserver.wire.words import Wishes
 
 Value = str | bytes | None
 Headers = list[tuple[str, Value]]
 
 MODEL, VERSION, METHOD = "mlserver-model", "mlserver-version", "mlserver-method"
 DEADLINE, REPLY_TO, CONTENT_TYPE = "mlserver-deadline", "reply-to", "content-type"
+JSON_LENGTH = "inference-header-content-length"
 STATUS, SOURCE, REQUEST_ID = "mlserver-status", "mlserver-source", "mlserver-request-id"
 # Correlation ids and W3C trace context, under the names that callers use; answers carry them back.
 ECHOED = ("traceparent", "tracestate", "correlation-id", "kafka_correlationid")
-_READ = frozenset({MODEL, VERSION, METHOD, DEADLINE, REPLY_TO, CONTENT_TYPE, *ECHOED})
+_READ = frozenset({MODEL, VERSION, METHOD, DEADLINE, REPLY_TO, CONTENT_TYPE, JSON_LENGTH, *ECHOED})
 _NO_ROUTES = Routes()
 # Of a time in milliseconds: those of today have 13.
 _MAX_DIGITS = 15
@@ -45,7 +47,8 @@ class Record:
     the answer's value, with the name and version of the model that gave it, or an `error`. `order` is the lane that its
     answer keeps the order of; `deadline` is in seconds of the monotonic clock. `attempts` are the predictions that
     failed, `failures` those and the times that nobody was there to predict. The answer goes to topic `reply`, or else
-    `output`, or else the settings' own.
+    `output`, or else the settings' own. `wishes` are what the request asks of its answer's form; `json_bytes` is how
+    much of the body is JSON, where binary data follow.
     """
 
     __slots__ = (
@@ -57,6 +60,7 @@ class Record:
         "failures",
         "form",
         "headers",
+        "json_bytes",
         "key",
         "lane",
         "model",
@@ -71,6 +75,7 @@ class Record:
         "topic",
         "value",
         "version",
+        "wishes",
     )
 
     def __init__(
@@ -97,6 +102,8 @@ class Record:
         self.order: Hashable | None = None
         self.deadline: float | None = None
         self.form = Form.JSON
+        self.wishes: Wishes | None = None
+        self.json_bytes: int | None = None
         self.output: str | None = None
         self.reply: str | None = None
         self.attempts = 0

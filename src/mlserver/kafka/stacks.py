@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mlserver.engine.rows import batch_key, merge, row_count
 from mlserver.errors import InferenceError, MLServerError
-from mlserver.kafka.forms import is_protobuf, message_request
-from mlserver.kafka.records import Record, head_of, request_of
+from mlserver.kafka.forms import binary_request, is_protobuf, json_request, message_request
+from mlserver.kafka.records import JSON_LENGTH, Record, request_of
 from mlserver.kafka.routes import Routes
 from mlserver.types.tensors import TensorRequest
 from mlserver.wire.json import JsonReader, RequestHead, output_requests
@@ -52,7 +52,9 @@ class Stacker:
         """The request in a record: whole, or of JSON the head. Raises MLServerError."""
         if is_protobuf(record):
             return message_request(record, self.routes)
-        return head_of(record, self._reader, self.routes)
+        if JSON_LENGTH in record.seen():
+            return binary_request(record, self._reader, self.routes)
+        return json_request(record, self._reader, self.routes)
 
     def _bound(self, record: Record) -> int:
         """Rows of one stack for the record's model, which need not be served here."""
