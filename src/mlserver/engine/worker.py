@@ -124,7 +124,8 @@ class WorkerLoop:
         elif isinstance(word, Cancel):
             task = self._tasks.get(word.number)
             if task is not None:
-                task.cancel()
+                # After its first step: a task that is cancelled before it never answers.
+                self._loop.call_soon(task.cancel)
         elif isinstance(word, Beat):
             self._say_recorded()
             self.say(word)
@@ -150,7 +151,8 @@ class WorkerLoop:
         if hosted.card.plain:
             self._plain.put(lambda: self._answer_plainly(call, request, hosted))
         else:
-            self._tasks[call.number] = self._loop.create_task(self._answer(call, request, hosted))
+            answer = self._answer(call, request, hosted)
+            self._tasks[call.number] = asyncio.Task(answer, loop=self._loop, name="predict")
 
     async def _answer(self, call: Call, request: TensorRequest, hosted: HostedModel) -> None:
         outcomes: list[Outcome]
