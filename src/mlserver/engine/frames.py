@@ -325,6 +325,9 @@ class Assembler:
 
     def feed(self, piece: Buffer) -> list[bytearray]:
         """The payloads that `piece` completes. Raises ProtocolError on a length over the limit, before allocating."""
+        size = len(piece)
+        if not self._prefix and size > _START and checked_length(piece[:_START], self._limit) == size - _START:
+            return [bytearray(piece[_START:])]  # nearly always: one frame, whole
         done = []
         view = memoryview(piece)
         while view:
