@@ -16,8 +16,18 @@ CALL_SECONDS = 10.0
 # `send_offsets_to_transaction` can ignore its time: from then on this process can only be replaced.
 _WATCHDOG_SECONDS = CALL_SECONDS + 5
 _AGAIN_SECONDS = 0.05
+# Far beyond the handling of an error, which keeps hold of what it came from.
+_BURIED_AFTER_SECONDS = 30.0
 # One letter over its topic's limit fails its whole batch: for so long letters then travel alone, to tell which it is.
 _CAREFUL_SECONDS = 60.0
+
+
+def _bury(producer: Producer) -> None:
+    """Let go of a producer in a thread of its own, when nobody else has it any more: its end can wait for a broker."""
+    last = [producer]
+    end = threading.Timer(_BURIED_AFTER_SECONDS, last.clear)
+    end.daemon = True
+    end.start()
 
 
 class TransactionalClient:
@@ -91,6 +101,7 @@ class TransactionalClient:
             with contextlib.suppress(KafkaException):
                 self._producer.purge()
                 self._producer.poll(0)
+            _bury(self._producer)
         self._producer = None
 
     def end(self) -> None:
