@@ -20,6 +20,7 @@ from mlserver.kafka.failpoints import hit
 from mlserver.kafka.lookout import Lookout
 from mlserver.kafka.messages import record_of, size_of
 from mlserver.kafka.records import Record
+from mlserver.kafka.tracker import Lane
 from mlserver.kafka.transactions import Transactions
 from mlserver.kafka.writer import Writer
 from mlserver.settings import Settings
@@ -234,7 +235,7 @@ class Reader:
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Finish what is under way there, within a bound, commit it and let go."""
         self._figures.rebalances += 1
-        lanes = self._assignment.taken_away(partitions)
+        lanes = self._let_go(consumer, partitions)
         deadline = time.monotonic() + _REVOKE_SECONDS
         while not (all(lane.finished for lane in lanes) or self._writer.rewinding.is_set()):
             if time.monotonic() > deadline:
@@ -249,8 +250,14 @@ class Reader:
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Others have them already: commit nothing."""
         self._figures.rebalances += 1
-        self._assignment.revoke(self._assignment.taken_away(partitions))
+        self._assignment.revoke(self._let_go(consumer, partitions))
         logger.warning("lost %s: this member was thought dead", named(partitions))
+
+    def _let_go(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[Lane]:
+        """The lanes of partitions that leave. The client would keep them paused until they come back, and then too."""
+        if self._paused:
+            consumer.resume(partitions)
+        return self._assignment.taken_away(partitions)
 
     def _on_message_error(self, message: Message, error: KafkaError) -> None:
         """A partition without a place to go on from is not read; nobody but an operator knows which is right."""
