@@ -28,9 +28,11 @@ format: .venv/.installed
 
 # Versions and hashes for Python 3.11 to 3.13 on any platform; no index lines, so that any index serves them. What runs has
 # the versions that the tests have run with: tritonclient, which is only among these, bounds protobuf from above.
+# Of xgboost the tests take the build without a GPU's libraries: both are one module, and cannot be installed together.
 lock: .venv/.installed
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-annotate --no-header --upgrade --all-extras --group dev pyproject.toml -o requirements/dev.txt
+		--no-annotate --no-header --upgrade --all-extras --group dev --no-emit-package xgboost \
+		--no-emit-package nvidia-nccl-cu12 --no-emit-package nvidia-nccl-cu13 pyproject.toml -o requirements/dev.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header --upgrade -c requirements/dev.txt pyproject.toml -o requirements/runtime.txt
 

@@ -60,7 +60,7 @@ def _broker(cases: Sequence[Case], bootstrap: str | None) -> Iterator[str | None
 def _measure(cases: Sequence[Case], products: Sequence[Product], plan: Plan, args: argparse.Namespace) -> list[Row]:
     """Door by door, so that no broker runs beside the REST rows."""
     rows = []
-    for door in ("rest", "kafka"):
+    for door in ("rest", "grpc", "kafka"):
         of_door = [case for case in cases if case.door == door]
         with _broker(of_door, args.kafka) as bootstrap:
             rows += [

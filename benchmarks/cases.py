@@ -52,7 +52,7 @@ class Case:
 
     name: str
     title: str
-    door: Literal["rest", "kafka"]
+    door: Literal["rest", "grpc", "kafka"]
     model: Model
     rows: int = 1
     connections: int = 16
@@ -71,6 +71,7 @@ CASES = (
     Case(
         "busy", "REST, row sum after 5 ms of one core, 16 connections", "rest", BUSY, modes=("default", "two-workers")
     ),
+    Case("grpc-light", "gRPC, row sum, 1x64 as raw contents, 16 connections", "grpc", ROWSUM),
     Case("kafka-light", "Kafka, row sum, 1x64, backlog", "kafka", ROWSUM, questions=256),
     Case("kafka-svc", "Kafka, digits SVC, 1x64, backlog", "kafka", DIGITS, questions=256),
 )
@@ -107,6 +108,7 @@ class Question:
     before_id: bytes
     after_id: bytes
     expected: tuple[float, ...]
+    rows: list[list[float]]
 
     def body(self, request_id: str) -> bytes:
         """The JSON request with that id."""
@@ -161,4 +163,4 @@ def _question(case: Case, rows: list[list[float]], expected: tuple[float, ...]) 
     data: object = rows if case.model.nested else [number for row in rows for number in row]
     tensor = {"name": "predict", "shape": [len(rows), FEATURES], "datatype": "FP32", "data": data}
     after_id = '","inputs":[' + json.dumps(tensor, separators=(",", ":")) + "]}"
-    return Question(b'{"id":"', after_id.encode(), expected)
+    return Question(b'{"id":"', after_id.encode(), expected, rows)

@@ -12,8 +12,9 @@ import dataclasses
 import gc
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import uvloop
 
@@ -47,6 +48,15 @@ def content_length(head: bytes) -> int:
     if at < 0:
         raise BadResponseError(f"no Content-Length: {head[:300]!r}")
     return int(head[at + len(name) :].split(b"\r\n", 1)[0])
+
+
+class Timed(Protocol):
+    """A connection that keeps the seconds of each round."""
+
+    @property
+    def latencies(self) -> list[float]:
+        """Seconds from question to answer."""
+        ...
 
 
 class Connection(asyncio.Protocol):
@@ -124,7 +134,7 @@ class Connection(asyncio.Protocol):
         self.close()
 
 
-async def _sleep(seconds: float, failed: asyncio.Future[None]) -> None:
+async def sleep(seconds: float, failed: asyncio.Future[None]) -> None:
     """Sleep, unless a connection fails: then its error."""
     await asyncio.wait([failed], timeout=seconds)
     if failed.done():
@@ -142,19 +152,20 @@ async def run_load(case: Case, folder: Path, port: int, root: int, warmup: float
     ]
     for connection in connections:
         await loop.create_connection(lambda made=connection: made, "127.0.0.1", port)  # type: ignore[misc]
-    await _sleep(warmup, failed)
-    figures = await _window(connections, root, seconds, failed)
+    await sleep(warmup, failed)
+    figures = await window(connections, root, seconds, failed)
     for connection in connections:
         connection.close()
     return figures
 
 
-async def _window(connections: list[Connection], root: int, seconds: float, failed: asyncio.Future[None]) -> Figures:
+async def window(connections: Sequence[Timed], root: int, seconds: float, failed: asyncio.Future[None]) -> Figures:
+    """Measure the tree of `root`, and the rounds of the connections, for `seconds`."""
     before = process_tree.usage(root)
     for connection in connections:
         connection.latencies.clear()
     begin, own_begin = time.perf_counter(), time.process_time()
-    await _sleep(seconds, failed)
+    await sleep(seconds, failed)
     elapsed, own = time.perf_counter() - begin, time.process_time() - own_begin
     after = process_tree.usage(root)
     latencies = sorted(latency for connection in connections for latency in connection.latencies)
@@ -173,16 +184,21 @@ async def _window(connections: list[Connection], root: int, seconds: float, fail
     )
 
 
-def main() -> None:
-    """Run one window and print its figures."""
-    parser = argparse.ArgumentParser(description="closed-loop HTTP load on one case")
+def parsed_arguments(description: str) -> argparse.Namespace:
+    """What a load generator of this form is told."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--case", required=True, type=case_named)
     parser.add_argument("--folder", required=True, type=Path)
     parser.add_argument("--port", required=True, type=int)
     parser.add_argument("--root", required=True, type=int, help="pid of the server's session")
     parser.add_argument("--warmup", type=float, default=1.0)
     parser.add_argument("--seconds", type=float, default=3.0)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run one window and print its figures."""
+    args = parsed_arguments("closed-loop HTTP load on one case")
     gc.disable()  # nothing here makes cycles; a collection would show up as latency
     figures = uvloop.run(run_load(args.case, args.folder, args.port, args.root, args.warmup, args.seconds))
     print(json.dumps(dataclasses.asdict(figures)))

@@ -97,6 +97,8 @@ def _say(text: str) -> None:
 
 def _window(case: Case, running: Running, plan: Plan, cell: Cell) -> Callable[[], Figures]:
     """What one run of that case on that server is; finds a backlog's size first."""
+    if case.door == "grpc":
+        return lambda: _calls("benchmarks.grpc_load", case, running.folder, running.grpc_port, running.root, plan)
     if running.kafka is None:
         return lambda: _http(case, running.folder, running.http_port, running.root, plan)
     records = _backlog_size(case, running, plan.kafka_seconds, cell)
@@ -117,9 +119,13 @@ def _backlog_size(case: Case, running: Running, seconds: float, cell: Cell) -> i
 
 
 def _http(case: Case, folder: Path, port: int, root: int, plan: Plan) -> Figures:
+    return _calls("benchmarks.http_load", case, folder, port, root, plan)
+
+
+def _calls(module: str, case: Case, folder: Path, port: int, root: int, plan: Plan) -> Figures:
     arguments = ["--case", case.name, "--folder", str(folder), "--port", str(port), "--root", str(root)]
     arguments += ["--warmup", str(plan.warmup), "--seconds", str(plan.seconds)]
-    return _generate("benchmarks.http_load", arguments)
+    return _generate(module, arguments)
 
 
 def _kafka(case: Case, running: Running, records: int) -> Figures:

@@ -40,6 +40,7 @@ class Running:
     folder: Path
     root: int
     http_port: int
+    grpc_port: int
     first_answer_seconds: float
     kafka: KafkaPlace | None
 
@@ -60,7 +61,7 @@ def serve(product: Product, case: Case, mode: str, kafka: KafkaPlace | None = No
     try:
         _wait_first_answer(process, case, folder, ports["http_port"])
         seconds = time.perf_counter() - begin
-        yield Running(product, folder, process.pid, ports["http_port"], seconds, kafka)
+        yield Running(product, folder, process.pid, ports["http_port"], ports["grpc_port"], seconds, kafka)
     finally:
         _stop(process)
 

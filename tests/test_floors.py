@@ -11,7 +11,8 @@ SRC = Path(__file__).parents[1] / "src"
 # Room -> floor. A room is a module or a package directly below `mlserver`, or a runtime beside it.
 FLOORS = {
     "version": 0, "types": 0, "errors": 0, "settings": 0, "events": 0,
-    "model": 1, "handlers": 1, "context": 1, "logging": 1, "utils": 1, "codecs": 1, "cache": 1,
+    "model": 1, "handlers": 1, "context": 1, "logging": 1, "metrics": 1, "utils": 1, "codecs": 1, "cache": 1,
+    "tabular": 1,
     "engine": 2,
     "repository": 3, "registry": 3, "extensions": 3,
     "dataplane": 4, "wire": 4, "admin": 4,
@@ -20,13 +21,13 @@ FLOORS = {
     "cli": 7, "batch_processing": 7, "testing": 7, "__main__": 7,
 }  # fmt: skip
 DOORS = {"rest", "grpc", "kafka"}
-RUNTIMES = {"mlserver_sklearn"}
+RUNTIMES = {"mlserver_lightgbm", "mlserver_sklearn", "mlserver_xgboost"}
 # The names that users import from the top: `mlserver/__init__.py` may name these rooms and no other.
-PUBLIC = {"model", "settings", "server", "version", "errors", "types"}
+PUBLIC = {"metrics", "model", "settings", "server", "version", "errors", "types"}
 # Rooms that know no web, RPC, Kafka or metrics package.
 INNER = {
-    "types", "errors", "settings", "events", "model", "handlers", "codecs", "engine", "registry", "extensions",
-    "dataplane", "repository",
+    "types", "errors", "settings", "events", "model", "handlers", "metrics", "tabular", "codecs", "engine", "registry",
+    "extensions", "dataplane", "repository",
 }  # fmt: skip
 OUTSIDE = {"starlette", "uvicorn", "fastapi", "grpc", "confluent_kafka", "prometheus_client"}
 # Routes that a model brings itself follow FastAPI's rules, and run where the model does.
@@ -115,6 +116,15 @@ def test_no_cycle_between_modules() -> None:
 def test_the_inner_rooms_know_no_door_s_library(module: str) -> None:
     found = {name.split(".")[0] for name in imports(ALL[module], module)} & OUTSIDE
     assert found == EXCEPT.get(module, set())
+
+
+@pytest.mark.parametrize("module", sorted(ALL))
+def test_pandas_is_imported_only_where_it_is_needed(module: str) -> None:
+    """It is an extra, and takes longer to import than everything else together."""
+    top = ast.parse(ALL[module].read_text()).body
+    names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
+    names |= {str(node.module) for node in top if isinstance(node, ast.ImportFrom)}
+    assert "pandas" not in {name.partition(".")[0] for name in names}
 
 
 def test_the_parent_s_side_of_kafka_imports_no_kafka_client() -> None:

@@ -6,17 +6,20 @@ from typing import TYPE_CHECKING, Any
 from mlserver.version import __version__
 
 if TYPE_CHECKING:
+    from mlserver.metrics import log, register
     from mlserver.model import MLModel
     from mlserver.server import MLServer
     from mlserver.settings import ModelSettings, Settings
 
-__all__ = ["MLModel", "MLServer", "ModelSettings", "Settings", "__version__"]
+__all__ = ["MLModel", "MLServer", "ModelSettings", "Settings", "__version__", "log", "register"]
 
 _HOMES = {
     "MLModel": "mlserver.model",
     "MLServer": "mlserver.server",
     "ModelSettings": "mlserver.settings",
     "Settings": "mlserver.settings",
+    "log": "mlserver.metrics",
+    "register": "mlserver.metrics",
 }
 
 

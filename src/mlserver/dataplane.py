@@ -4,6 +4,7 @@ It fills in what the protocol leaves to the server - the id, the model's name an
 happened. It knows no web, RPC, Kafka or metrics package.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
@@ -55,6 +56,7 @@ class DataPlane:
         self._repository = repository
         self._listeners = listeners
         self._failures: dict[tuple[str, str | None], str] = {}
+        self._changes: set[asyncio.Task[None]] = set()
         self.started = False
         self.complete = True
         self.doors_ready = True
@@ -214,9 +216,17 @@ class DataPlane:
     async def load(self, name: str) -> None:
         """Load, or load again, every version of a model that the repository has, and unload those that it has not.
 
-        A version that is served answers until its successor is ready. Raises ModelNotFound, and MLServerError that
-        says why a version could not be loaded; the others are loaded all the same.
+        A version that is served answers until its successor is ready. A caller who goes away stops nothing that has
+        begun. Raises ModelNotFound, and MLServerError that says why a version could not be loaded; the others are
+        loaded all the same.
         """
+        change = asyncio.create_task(self._load_all(name))
+        self._changes.add(change)
+        change.add_done_callback(self._changes.discard)
+        change.add_done_callback(_look_at)
+        await asyncio.shield(change)
+
+    async def _load_all(self, name: str) -> None:
         found = await self._found(name)
         failed: MLServerError | None = None
         for settings in found:
@@ -275,6 +285,12 @@ class DataPlane:
 
     def _tell(self, event: RequestDone) -> None:
         tell(self._listeners, event)
+
+
+def _look_at(change: "asyncio.Task[None]") -> None:
+    """What became of a load whose caller has gone is in the log and in the index; unseen, the loop would complain."""
+    if not change.cancelled():
+        change.exception()
 
 
 def _state(served: Served | None) -> State:

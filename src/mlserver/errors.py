@@ -13,6 +13,8 @@ runtime may raise ``MLServerError("...", status_code=418)``, and then that statu
     ├── EnvironmentNotFound  INVALID            a Python environment without a Python that fits
     ├── InvalidArchive       INVALID            a packed environment that is broken, or reaches out of its folder
     ├── InvalidModelURI      INVALID            a `uri` that leads nowhere
+    ├── InvalidMessageHeaders INVALID           a message whose headers do not say what to do with it
+    ├── InvalidBatchingMethod INVALID           a method that is not predicted in batches
     ├── ModelNotFound        NOT_FOUND          no such model, or no such version of it
     ├── PayloadTooLarge      TOO_LARGE          above `max_body_bytes`
     ├── UnsupportedEncoding  UNSUPPORTED        a Content-Encoding that is not known
@@ -22,6 +24,8 @@ runtime may raise ``MLServerError("...", status_code=418)``, and then that statu
     ├── DeadlineExceeded     TIMEOUT            the caller's time, or the model's, is over
     ├── Forbidden            FORBIDDEN          a change that this caller may not make
     ├── NotImplementedByModel NOT_IMPLEMENTED   the model has no such method
+    ├── InvalidModelContext  MODEL              something that only a model's code can do was done elsewhere
+    ├── MetricNotFound       MODEL              no metric of this name is registered
     └── ModelError           MODEL              the model raised; carries class and text, never a traceback
     ConfigurationError       (not for clients)  the server cannot start: one line that says what to change
 """
@@ -89,6 +93,17 @@ class InvalidModelURI(MLServerError):
     def __init__(self, name: str, model_uri: str | None = None) -> None:
         found = f"no such file or folder: {model_uri}" if model_uri else "its settings have no `parameters.uri`"
         super().__init__(f"model {name!r}: {found}")
+
+
+class InvalidMessageHeaders(MLServerError):
+    """The headers of a message do not say which model it is for, or what to do with it."""
+
+
+class InvalidBatchingMethod(MLServerError):
+    """A method of a model that is not predicted in batches."""
+
+    def __init__(self, method_name: str, reason: str = "") -> None:
+        super().__init__(f"method {method_name!r} cannot be batched{': ' + reason if reason else ''}")
 
 
 class ModelNotFound(MLServerError):
@@ -161,6 +176,24 @@ class NotImplementedByModel(MLServerError):
     kind = Kind.NOT_IMPLEMENTED
 
 
+class InvalidModelContext(MLServerError):
+    """What only a model's own code can do - record a metric under its name - was done elsewhere."""
+
+    kind = Kind.MODEL
+
+    def __init__(self) -> None:
+        super().__init__("no model is at work here: call this from load, predict or another method of a model")
+
+
+class MetricNotFound(MLServerError):
+    """No metric of this name is registered."""
+
+    kind = Kind.MODEL
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"metric {name!r:.140} is not registered")
+
+
 class ModelError(MLServerError):
     """The model raised: its exception's class and text, without a traceback (that is in the log)."""
 
@@ -173,6 +206,11 @@ class ModelError(MLServerError):
         module = type(error).__module__
         text = str(error)
         return cls(f"{name if module == 'builtins' else f'{module}.{name}'}{': ' + text if text else ''}")
+
+
+# By these names runtimes written for MLServer 1.7 know them.
+WorkerStop = WorkerDied
+WorkerError = ModelError
 
 
 class ConfigurationError(Exception):

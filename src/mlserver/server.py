@@ -7,7 +7,8 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any
 
 from mlserver.admin import AdminPolicy
 from mlserver.dataplane import DataPlane
@@ -82,15 +83,7 @@ class MLServer:
         self._pools.start()
         with _stop_signals(self._on_signal):
             try:
-                await self._grpc.start()
-                await self._load(models_settings)
-                if self._kafka is not None:
-                    await self._kafka.configured()
-                if not self._stopping.is_set():
-                    self._dataplane.started = True
-                    state = "ready" if self._dataplane.ready() else "started, not ready"
-                    logger.info("%s: REST on %s:%d", state, self._settings.host, self.http_port)
-                await self._stopping.wait()
+                await self._until_stopped(self._come_up(models_settings), self._stopping)
             finally:
                 await self._drain()
 
@@ -125,6 +118,28 @@ class MLServer:
         settings = self._settings
         headers = InferenceHeaders(CloudEvents(settings.server_name, namespace()))
         return Backing(settings, self._dataplane, self._statistics, headers, self._listeners, AdminPolicy(settings))
+
+    async def _until_stopped(self, work: Coroutine[Any, Any, None], stopping: asyncio.Event) -> None:
+        """Do the work, which a stop cancels, and wait for the stop. Raises what the work raises."""
+        doing, stopped = asyncio.create_task(work), asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait((doing, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if doing.done():
+                await doing
+                await stopped
+        finally:
+            doing.cancel()
+            stopped.cancel()
+            await asyncio.wait((doing, stopped))
+
+    async def _come_up(self, models_settings: Sequence[ModelSettings]) -> None:
+        await self._grpc.start()
+        await self._load(models_settings)
+        if self._kafka is not None:
+            await self._kafka.configured()
+        self._dataplane.started = True
+        state = "ready" if self._dataplane.ready() else "started, not ready"
+        logger.info("%s: REST on %s:%d", state, self._settings.host, self.http_port)
 
     async def _load(self, models_settings: Sequence[ModelSettings]) -> None:
         """Load the models, one after the other; a failure ends the start unless the settings say otherwise."""

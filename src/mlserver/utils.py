@@ -2,11 +2,16 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from mlserver.errors import InvalidModelURI
 from mlserver.settings import ModelSettings
+from mlserver.types import InferenceRequest, InferenceResponse, Parameters
+
+_T = TypeVar("_T")
+_M = TypeVar("_M", InferenceRequest, InferenceResponse)
 
 
 async def get_model_uri(settings: ModelSettings, wellknown_filenames: Sequence[str] = ()) -> str:
@@ -46,6 +51,41 @@ def generate_uuid() -> str:
     digits = os.urandom(16).hex()
     variant = "89ab"[int(digits[16], 16) & 3]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
+def insert_headers(message: _M, headers: Mapping[str, str]) -> _M:
+    """`message` with `headers` as its `parameters.headers`, in place of those that were there."""
+    given: Any = message.parameters
+    if not isinstance(given, Parameters):
+        given = message.parameters = Parameters(**(given or {}))
+    given.headers = dict(headers)
+    return message
+
+
+def extract_headers(message: InferenceRequest | InferenceResponse) -> dict[str, str] | None:
+    """Take the headers out of the parameters of `message`; None where there are none."""
+    given: Any = message.parameters
+    if not isinstance(given, Parameters):
+        return given.pop("headers", None) if given else None
+    headers, given.headers = given.headers, None
+    return headers
+
+
+class AsyncManager:
+    """Runs coroutines on event loops of their own: uvloop's where it is installed, else asyncio's."""
+
+    def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """What `coroutine` returns or raises. Not to be called where a loop is running."""
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(coroutine)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 def _without_scheme(uri: str) -> str:

@@ -1,11 +1,14 @@
 import logging
-from typing import Any, List  # noqa: UP035 - the old spelling has to work too
+from datetime import datetime
+from typing import Any, List, Union  # noqa: UP035 - the old spelling has to work too
 
 import numpy as np
 import pytest
 
 from mlserver import codecs
 from mlserver.codecs import (
+    Base64Codec,
+    DatetimeCodec,
     InputCodec,
     NumpyCodec,
     NumpyRequestCodec,
@@ -122,3 +125,23 @@ def test_is_list_of() -> None:
     assert is_list_of(["a", b"b"], (str, bytes))
     assert not is_list_of(["a", 1], str)
     assert not is_list_of("a", str)
+
+
+def test_the_order_of_registration() -> None:
+    inputs = ["np", "str", "base64", "datetime"]
+    assert [name for name in base._inputs._codecs if name in inputs] == inputs
+    requests = ["np", "str", "pd"]
+    assert [name for name in base._requests._codecs if name in requests] == requests
+
+
+def test_an_empty_list_is_text_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "mlserver"):
+        assert base.find_input_codec_by_payload([]) is StringCodec
+        assert base.find_request_codec_by_payload([]) is StringRequestCodec
+    assert caplog.text == ""
+
+
+def test_unions_are_one_whatever_they_are_spelt() -> None:
+    for hint in (list[str | datetime], list[datetime | str], List[Union[str, datetime]]):  # noqa: UP006, UP007
+        assert base.find_input_codec_by_type_hint(hint) is DatetimeCodec
+    assert base.find_input_codec_by_type_hint(list[bytes]) is Base64Codec

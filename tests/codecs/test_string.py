@@ -60,3 +60,8 @@ def test_can_encode() -> None:
     assert StringCodec.can_encode([])
     assert not StringCodec.can_encode(["a", b"b"])
     assert not StringCodec.can_encode("a")
+
+
+def test_text_that_utf_8_cannot_encode() -> None:
+    with pytest.raises(CodecError, match=r"expected text, found .*surrogates not allowed at 1"):
+        StringCodec.encode_output("y", ["a\ud800"])

@@ -16,8 +16,12 @@ from tests.seed.topics import settings_of
 
 README, INDEX, REST, KAFKA = (ROOT / name for name in ("README.md", "docs/index.md", "docs/rest.md", "docs/kafka.md"))
 CLI, GRPC, ROUTES, WORKERS = (ROOT / "docs" / f"{name}.md" for name in ("cli", "grpc", "custom-routes", "workers"))
+CODECS, MODELS, RUNTIMES = (ROOT / "docs" / f"{name}.md" for name in ("codecs", "custom-models", "runtimes"))
 # Beside these the walk-through, which has a test of its own in tests/seed, and those its tests are written on.
-WALKED = {README, INDEX, REST, GRPC, KAFKA, CLI, ROUTES, WORKERS, ROOT / "examples" / "sklearn-kafka" / "README.md"}
+WALKED = {
+    README, INDEX, REST, GRPC, KAFKA, CLI, ROUTES, WORKERS, CODECS, MODELS, RUNTIMES,
+    ROOT / "examples" / "sklearn-kafka" / "README.md",
+}  # fmt: skip
 SERVE = "mlserver start .\n"
 
 needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="the page uses curl, which is not here")
@@ -54,6 +58,20 @@ def test_guide(tmp_path: Path) -> None:
     env = environment(http_port=0, metrics_port=port)
     with Walk(tmp_path, env, {"localhost:8082": f"127.0.0.1:{port}"}) as walk:
         walk.all(blocks(INDEX))
+
+
+def test_codecs(tmp_path: Path) -> None:
+    with Walk(tmp_path, environment(), {}) as walk:
+        walk.all(blocks(CODECS))
+
+
+@needs_curl
+@pytest.mark.parametrize("page", [MODELS, RUNTIMES], ids=lambda page: page.stem)
+def test_models(tmp_path: Path, page: Path) -> None:
+    port = free_port()
+    env = environment(http_port=0, metrics_port=port)
+    with Walk(tmp_path, env, {"localhost:8082": f"127.0.0.1:{port}"}) as walk:
+        walk.all(blocks(page))
 
 
 def test_cli(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+import mlserver
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec
 from mlserver.errors import InferenceError, MLServerError
@@ -158,6 +159,30 @@ class Awaits(Model):
                 out.write(f"{word}\n")
 
 
+class Records(Model):
+    """Records its inputs, its loads and its unloads in metrics of its own."""
+
+    async def load(self) -> bool:
+        mlserver.register("kitchen_inputs", "Inputs", buckets=[1, 10])
+        mlserver.log(kitchen_loads=1)
+        return await super().load()
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        for value in payload.inputs[0].data:
+            mlserver.log(kitchen_inputs=value)
+        return self.answer(payload, [0])
+
+    async def unload(self) -> bool:
+        mlserver.log(kitchen_unloads=1)
+        return await super().unload()
+
+
+class PlainRecords(Records):
+    def predict(self, payload: InferenceRequest) -> InferenceResponse:  # type: ignore[override]
+        mlserver.log(kitchen_inputs=payload.inputs[0].data[0])
+        return self.answer(payload, [0])
+
+
 class Counts(Model):
     """A stream of as many numbers as its first request says, `extra.pause` seconds apart; traces its end."""
 
@@ -172,6 +197,11 @@ class Counts(Model):
         finally:
             if file := self.extra.get("trace"):
                 _write(file)
+
+
+def _hang(trace: str) -> None:
+    Path(trace).write_text("loading")
+    time.sleep(3600)
 
 
 def _write(file: str) -> None:
@@ -207,6 +237,8 @@ class FailsToLoad(Model):
             ctypes.string_at(0)
         if how == "false":
             return False
+        if how == "hang":
+            _hang(self.extra["trace"])
         raise OSError("no weights")
 
 

@@ -183,3 +183,17 @@ def test_many_loads_and_unloads_keep_no_memory(tmp_path: Path) -> None:
         assert after.rss_bytes - before.rss_bytes < 3 * 2**20
         assert after.descriptors <= before.descriptors
         assert len(workers(server)) == 1
+
+
+def test_a_stop_while_a_model_loads(tmp_path: Path) -> None:
+    """A load that takes for ever does not keep the server."""
+    folder = folder_of(tmp_path, "Where")
+    put_model(folder, "FailsToLoad", parameters={"extra": {"how": "hang", "trace": str(tmp_path / "trace")}})
+    server = serve(folder)
+    try:
+        until((tmp_path / "trace").exists)
+        begun = time.monotonic()
+        server.stop()
+        assert time.monotonic() - begun < 15
+    finally:
+        server.__exit__()

@@ -17,7 +17,7 @@ from tests.grpc.conftest import make_folder, no_surprise, port_of, serve
 from tests.seed.serving import Served
 from tests.waiting import wait_until
 
-COUNT = {"count": {"implementation": "kitchen.Count"}, "sum": {"implementation": "kitchen.Sum"}}
+MODELS = {name: {"implementation": f"kitchen.{name.capitalize()}"} for name in ("count", "gate", "sum")}
 
 
 def counted(number: int, **options: Any) -> ModelInferRequest:
@@ -129,7 +129,7 @@ def test_cancelling_ends_the_models_generator(stub: Any, tmp_path: Path, make: A
 def test_a_deadline_ends_a_stream(stub: Any, tmp_path: Path) -> None:
     ended = tmp_path / "ended"
     request = typed_request("count", 10**6, ended=str(ended))
-    assert refusal(stub.ModelStreamInfer, iter([request]), timeout=0.5).code == "DEADLINE_EXCEEDED"
+    assert refusal(stub.ModelStreamInfer, iter([request]), timeout=1).code == "DEADLINE_EXCEEDED"
     wait_until(ended.exists)
 
 
@@ -166,6 +166,21 @@ def test_a_server_that_stops_ends_streams_that_wait_and_finishes_those_that_do_n
         no_surprise(served)
 
 
+def test_a_server_that_stops_answers_the_calls_that_are_under_way(tmp_path: Path) -> None:
+    files = {name: str(tmp_path / name) for name in ("begun", "open")}
+    with _running(tmp_path) as (served, channel):
+        stub: Any = GRPCInferenceServiceStub(channel)
+        call = stub.ModelInfer.future(typed_request("gate", id="one", **files))
+        wait_until(Path(files["begun"]).exists)
+        stopper = threading.Thread(target=served.stop)
+        stopper.start()
+        served.wait_for("stopping on SIGTERM")
+        Path(files["open"]).touch()
+        assert call.result(PATIENCE_SECONDS).id == "one"
+        stopper.join()
+        no_surprise(served)
+
+
 def _then_wait(request: ModelInferRequest, release: threading.Event) -> Iterator[ModelInferRequest]:
     yield request
     release.wait(PATIENCE_SECONDS)
@@ -175,7 +190,7 @@ class _running:  # noqa: N801 - used as a function
     """A server of its own, and a channel to it."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
-        self._server: Served = serve(make_folder(folder / "models", COUNT, **settings))
+        self._server: Served = serve(make_folder(folder / "models", MODELS, **settings))
 
     def __enter__(self) -> tuple[Served, grpc.Channel]:
         self._server.__enter__()

@@ -121,17 +121,27 @@ def test_without_a_file_the_model_is_named() -> None:
         _ = ModelSettings(name="x", implementation="no.Where").implementation
 
 
-def test_a_runtime_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-    monkeypatch.setitem(sys.modules, "joblib", None)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "mlserver_sklearn"]:
+@pytest.mark.parametrize(
+    ("implementation", "library", "extra"),
+    [
+        ("mlserver_lightgbm.LightGBMModel", "lightgbm", "lightgbm"),
+        ("mlserver_sklearn.SKLearnModel", "sklearn", "sklearn"),
+        ("mlserver_xgboost.XGBoostModel", "xgboost", "xgboost"),
+    ],
+)
+def test_a_runtime_without_its_library(
+    monkeypatch: pytest.MonkeyPatch, implementation: str, library: str, extra: str
+) -> None:
+    package = implementation.partition(".")[0]
+    monkeypatch.setitem(sys.modules, library, None)
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
-    Path("site/mlserver_sklearn").mkdir(parents=True)
-    Path("site/mlserver_sklearn/__init__.py").write_text("import sklearn\n")
+    Path(f"site/{package}").mkdir(parents=True)
+    Path(f"site/{package}/__init__.py").write_text(f"import {library}\n")
     monkeypatch.syspath_prepend(str(Path("site").absolute()))
     with pytest.raises(ConfigurationError) as caught:
-        _ = ModelSettings(name="x", implementation="mlserver_sklearn.SKLearnModel").implementation
+        _ = ModelSettings(name="x", implementation=implementation).implementation
     assert str(caught.value) == (
-        "model 'x': implementation: 'mlserver_sklearn.SKLearnModel' cannot be imported: "
-        "it needs the module 'sklearn', which is not installed; pip install \"mlserver[sklearn]\""
+        f"model 'x': implementation: '{implementation}' cannot be imported: "
+        f"it needs the module '{library}', which is not installed; pip install \"mlserver[{extra}]\""
     )

@@ -3,7 +3,8 @@
 import logging
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, Union, get_args, get_origin
 
 from mlserver.types import InferenceRequest, InferenceResponse, RequestInput, ResponseOutput
 
@@ -132,11 +133,13 @@ class _Registry(Generic[_C]):
         return self._first(lambda codec: _plain(codec.TypeHint) == wanted, type_hint)
 
     def find_by_payload(self, payload: Any) -> _C | None:
-        return self._first(lambda codec: codec.can_encode(payload), type(payload))
+        # An empty list is one of anything: that several codecs take it means nothing.
+        what = None if isinstance(payload, list) and not payload else type(payload)
+        return self._first(lambda codec: codec.can_encode(payload), what)
 
     def _first(self, fits: Callable[[_C], bool], what: Any) -> _C | None:
         found = [codec for codec in self._codecs.values() if fits(codec)]
-        if len(found) > 1:
+        if len(found) > 1 and what is not None:
             logger.warning("%s fits the codecs %s; taking %r", what, _words(found), found[0].ContentType)
         return found[0] if found else None
 
@@ -188,7 +191,9 @@ def find_request_codec_by_payload(payload: Any) -> RequestCodecLike | None:
 
 
 def _plain(hint: Any) -> Any:
-    """A hint in a form in which `list[str]` and `typing.List[str]` are equal."""
+    """A hint in a form in which old and new spellings are equal: `typing.List[str]`, `Union[str, int]`, `int | str`."""
+    if get_origin(hint) in (Union, UnionType):
+        return Union, frozenset(map(_plain, get_args(hint)))
     return (get_origin(hint), tuple(map(_plain, get_args(hint)))) if get_args(hint) else hint
 
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from mlserver.codecs.base import InputCodec, register_input_codec, register_request_codec
+from mlserver.codecs.base import InputCodec
 from mlserver.codecs.lists import is_list_of
+from mlserver.codecs.text import utf8
 from mlserver.codecs.utils import InputOrOutput, SingleInputRequestCodec, inject_batch_dimension
 from mlserver.errors import CodecError
 from mlserver.types import Datatype, RequestInput, ResponseOutput, TensorData
@@ -41,7 +42,6 @@ def to_dtype(input_or_output: InputOrOutput) -> np.dtype[Any]:
     return np.dtype(f"S{input_or_output.shape[-1]}")
 
 
-@register_input_codec
 class NumpyCodec(InputCodec):
     """One tensor as an array.
 
@@ -101,10 +101,9 @@ def _values(array: Array, use_bytes: bool) -> list[Any]:
     if array.dtype.kind == "S":
         return [array.tobytes()]
     items: list[Any] = array.ravel().tolist()
-    return [item.encode() for item in items] if use_bytes and array.dtype.kind == "U" else items
+    return utf8(items) if use_bytes and array.dtype.kind == "U" else items
 
 
-@register_request_codec
 class NumpyRequestCodec(SingleInputRequestCodec):
     """A request or response of exactly one tensor as an array."""
 

@@ -3,17 +3,15 @@
 from collections.abc import Iterable
 from typing import Any
 
-from mlserver.codecs.base import InputCodec, register_input_codec, register_request_codec
+from mlserver.codecs.base import InputCodec
 from mlserver.codecs.lists import is_list_of
+from mlserver.codecs.text import bytes_fields, text_of, utf8
 from mlserver.codecs.utils import SingleInputRequestCodec
-from mlserver.errors import CodecError
-from mlserver.types import Datatype, RequestInput, ResponseOutput, TensorData
+from mlserver.types import RequestInput, ResponseOutput, TensorData
 from mlserver.types.arrays import flat
 from mlserver.types.base import construct
-from mlserver.types.parameters import lazy_parameters
 
 
-@register_input_codec
 class StringCodec(InputCodec):
     """One BYTES tensor of shape `[N, 1]` as a list of N strings."""
 
@@ -50,16 +48,7 @@ class StringCodec(InputCodec):
 
     @classmethod
     def _fields(cls, name: str, payload: Iterable[Any], use_bytes: bool) -> dict[str, Any]:
-        items = list(payload)
-        if use_bytes:
-            items = [item.encode() if isinstance(item, str) else item for item in items]
-        return {
-            "name": name,
-            "shape": [len(items), 1],
-            "datatype": Datatype.BYTES.value,
-            "parameters": lazy_parameters({"content_type": cls.ContentType}),
-            "data": TensorData.over(items),
-        }
+        return bytes_fields(name, utf8(payload) if use_bytes else list(payload), cls.ContentType)
 
 
 def _texts(data: Any) -> list[str | None]:
@@ -69,15 +58,9 @@ def _texts(data: Any) -> list[str | None]:
 def _text(item: Any) -> str | None:
     if isinstance(item, str) or item is None:
         return item
-    if not isinstance(item, bytes):
-        return ""
-    try:
-        return item.decode()
-    except UnicodeDecodeError as error:
-        raise CodecError(f"expected UTF-8 text, found {item[:20]!r}: {error.reason} at byte {error.start}") from None
+    return text_of(item) if isinstance(item, bytes) else ""
 
 
-@register_request_codec
 class StringRequestCodec(SingleInputRequestCodec):
     """A request or response of exactly one tensor as a list of strings."""
 

@@ -66,11 +66,18 @@ def get_decoded_or_raw(parametrised: Parametrised) -> Any:
 def decode_request_input(request_input: RequestInput, metadata_inputs: Tensors = _NONE) -> Any | None:
     """Decode by the input's content type, else by that of the model's metadata for its name, and remember it.
 
-    None, and nothing remembered, where neither is set or the content type is unknown.
+    None, and nothing remembered, where neither is set or the content type is unknown. Raises CodecError that names the
+    input where its data do not fit.
     """
     content_type = content_type_of(request_input) or content_type_of(metadata_inputs.get(request_input.name))
     codec = find_input_codec(content_type) if content_type else None
-    return None if codec is None else _remember(request_input, codec.decode_input(request_input))
+    if codec is None:
+        return None
+    try:
+        decoded = codec.decode_input(request_input)
+    except CodecError as error:
+        raise CodecError(f"input {request_input.name!r:.80}: {error}") from None
+    return _remember(request_input, decoded)
 
 
 def decode_inference_request(

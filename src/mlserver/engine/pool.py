@@ -88,7 +88,7 @@ class WorkerPool:
             self._models[handle] = model
             try:
                 for worker in tuple(self._workers):
-                    await self._load_into(worker, model)
+                    await self._load_or_end(worker, model)
                 if model.queue is None:
                     raise MLServerError("no worker lives that it could be loaded into")
             except BaseException:
@@ -220,6 +220,14 @@ class WorkerPool:
                         await self._load_into(worker, model)
                         missing.remove(model)
                 missing = [model for model in missing if model.spec.handle in self._models]
+
+    async def _load_or_end(self, worker: WorkerProcess, model: _Model) -> None:
+        """Load; if nobody waits for that any more, the worker ends: nothing else stops a load."""
+        try:
+            await self._load_into(worker, model)
+        except asyncio.CancelledError:
+            worker.kill()
+            raise
 
     async def _load_into(self, worker: WorkerProcess, model: _Model) -> None:
         card = await worker.load(model.spec)

@@ -29,6 +29,7 @@ from mlserver.engine.frames import (
     Open,
     Parsed,
     ProtocolError,
+    Recorded,
     Result,
     Started,
     Unload,
@@ -42,6 +43,7 @@ from mlserver.engine.runner import ModelCard
 from mlserver.engine.scheduler import Scheduler
 from mlserver.engine.streams import Stream
 from mlserver.errors import ConfigurationError, InferenceError, Kind, MLServerError, ModelError, WorkerDied
+from mlserver.metrics import merge
 from mlserver.types import MetadataModelResponse
 from mlserver.types.tensors import TensorRequest, TensorResponse
 
@@ -338,6 +340,8 @@ class WorkerProcess:
             _expected(self._loads.get(word.handle), word).set_exception(_load_error(word))
         elif isinstance(word, Unload):
             _settle(_expected(self._unloads.get(word.handle), word), None)
+        elif isinstance(word, Recorded):
+            _merge(word)
         else:
             raise ProtocolError(f"unexpected word {type(word).__name__}")
 
@@ -384,6 +388,14 @@ def _expected(found: T | None, word: Word) -> T:
 def _settle(asked: asyncio.Future[T], answer: T) -> None:
     if not asked.done():
         asked.set_result(answer)
+
+
+def _merge(word: Recorded) -> None:
+    """Add what models in a worker have recorded. Raises ProtocolError for what no model can have."""
+    try:
+        merge(list(delta) for delta in word.deltas)
+    except ValueError as error:
+        raise ProtocolError(f"what models recorded: {error}") from error
 
 
 def _load_error(word: NotLoaded) -> Exception:

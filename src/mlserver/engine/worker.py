@@ -38,6 +38,7 @@ from mlserver.engine.frames import (
     Open,
     Parsed,
     ProtocolError,
+    Recorded,
     Started,
     Unload,
     Word,
@@ -48,6 +49,7 @@ from mlserver.engine.pipe import Pipe
 from mlserver.engine.streams import Stream
 from mlserver.errors import ConfigurationError, Kind, MLServerError, ModelError
 from mlserver.logging import configure_logging
+from mlserver.metrics import take_deltas
 from mlserver.settings import ModelSettings, Settings
 from mlserver.types.tensors import TensorRequest, TensorResponse
 
@@ -86,6 +88,12 @@ class WorkerLoop:
         frame.add(word)
         self._pipe.send(frame.parts())
 
+    def _say_recorded(self) -> None:
+        """Hand on what models have recorded, before the answer in which they did: who has that finds it counted."""
+        deltas = take_deltas()
+        if deltas:
+            self.say(Recorded([tuple(delta) for delta in deltas]))
+
     def _readable(self) -> None:
         try:
             for parsed in self._pipe.receive():
@@ -116,8 +124,10 @@ class WorkerLoop:
         elif isinstance(word, Cancel):
             task = self._tasks.get(word.number)
             if task is not None:
-                task.cancel()
+                # After its first step: a task that is cancelled before it never answers.
+                self._loop.call_soon(task.cancel)
         elif isinstance(word, Beat):
+            self._say_recorded()
             self.say(word)
         elif isinstance(word, Drain):
             self._later(self._drain())
@@ -141,7 +151,8 @@ class WorkerLoop:
         if hosted.card.plain:
             self._plain.put(lambda: self._answer_plainly(call, request, hosted))
         else:
-            self._tasks[call.number] = self._loop.create_task(self._answer(call, request, hosted))
+            answer = self._answer(call, request, hosted)
+            self._tasks[call.number] = asyncio.Task(answer, loop=self._loop, name="predict")
 
     async def _answer(self, call: Call, request: TensorRequest, hosted: HostedModel) -> None:
         outcomes: list[Outcome]
@@ -179,6 +190,7 @@ class WorkerLoop:
             parts = _frame_of(number, outcomes)
         except UNSENDABLE:
             parts = _frame_of(number, [_sendable(number, outcome) for outcome in outcomes])
+        self._say_recorded()
         self._pipe.send(parts)
 
     # Streams.
@@ -207,6 +219,7 @@ class WorkerLoop:
         """One of a model's own routes."""
         try:
             response = await self._models[word.handle].call(request_of(word))
+            self._say_recorded()
             self.say(CustomAnswer(word.number, response.status, response.headers, response.body))
         except MLServerError as error:
             self._send_outcomes(word.number, [Outcome(1, None, error)])
@@ -231,6 +244,7 @@ class WorkerLoop:
         hosted.on_wait = lambda: self.say(Awaits(handle))
         self._models[handle] = hosted
         card = hosted.card
+        self._say_recorded()
         self.say(
             Loaded(handle, card.metadata.model_dump_json(), card.max_rows, card.ready, card.plain, list(card.custom))
         )
@@ -245,6 +259,7 @@ class WorkerLoop:
             del hosted
             gc.collect()
             _give_memory_back()
+        self._say_recorded()
         self.say(word)
 
     async def _drain(self) -> None:
@@ -255,6 +270,7 @@ class WorkerLoop:
                 await hosted.unload()
             except Exception:
                 logger.exception("a model failed to unload")
+        self._say_recorded()
         self._plain.put(None)
         end = threading.Timer(_END_SECONDS, os._exit, (0,))
         end.daemon = True

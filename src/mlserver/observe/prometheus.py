@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import Histogram
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -34,6 +34,7 @@ from mlserver.events import (
     RequestsDropped,
     WorkerEnded,
 )
+from mlserver.observe.custom import CustomMetrics, OneFamilyPerName
 from mlserver.observe.engine_metrics import EngineMetrics
 from mlserver.observe.grpc_metrics import GrpcCollector
 from mlserver.observe.kafka_metrics import KafkaMetrics
@@ -48,13 +49,13 @@ class PrometheusListener:
     """Counts requests and their durations per model, per REST route and per gRPC method."""
 
     def __init__(self, rest_prefix: str) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = OneFamilyPerName()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         models, engine, http = _Models(), EngineMetrics(), _Http(rest_prefix)
         grpc, kafka = GrpcCollector(), KafkaMetrics()
-        for collector in (models, engine, http, grpc, kafka):
+        for collector in (models, engine, http, grpc, kafka, CustomMetrics()):
             self.registry.register(collector)
         self._takers: dict[type[Event], Callable[[Any], None]] = {
             RequestDone: models.done,

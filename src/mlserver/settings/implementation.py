@@ -16,7 +16,7 @@ from mlserver.errors import ConfigurationError
 from mlserver.settings.shown import shown_path
 
 # Runtimes that are part of the distribution, and the extra that brings what they need.
-EXTRAS = {"mlserver_sklearn": "sklearn"}
+EXTRAS = {"mlserver_lightgbm": "lightgbm", "mlserver_sklearn": "sklearn", "mlserver_xgboost": "xgboost"}
 
 # `sys.path` and `sys.modules` belong to the whole process.
 _lock = threading.RLock()

@@ -77,13 +77,13 @@ def text_array(data: Any, shape: list[int]) -> Array:
     if all(isinstance(item, str) for item in items):
         return shaped(np.array(items, dtype=np.str_), shape)
     if not all(isinstance(item, bytes) for item in items):
-        return shaped(_objects(items), shape)
+        return shaped(objects(items), shape)
     size = abs(int(np.prod(shape)))
     if len(items) != size and size and min(shape, default=0) >= 0:
         return shaped(_items(b"".join(items), size, shape), shape)
     array = np.array(items, dtype=np.bytes_)
     # numpy strips trailing zeros from fixed-width items; where that would change a value, keep the objects.
-    return shaped(array if array.tolist() == items else _objects(items), shape)
+    return shaped(array if array.tolist() == items else objects(items), shape)
 
 
 def flat(data: Any) -> list[Any]:
@@ -114,7 +114,8 @@ def _large(data: Any, datatype: str) -> Array:
     return items.astype(dtype)
 
 
-def _objects(items: list[Any]) -> Array:
+def objects(items: list[Any]) -> Array:
+    """An array with an element for each item, whatever that is."""
     array = np.empty(len(items), dtype=object)
     array[:] = items
     return array

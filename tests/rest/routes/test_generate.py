@@ -1,6 +1,7 @@
 """Generate: an alias of infer for a body with `inputs`, else Triton's form."""
 
 import json
+import struct
 from typing import Any
 
 import pytest
@@ -121,3 +122,24 @@ def test_nested_too_deeply() -> None:
     deep = json.loads("[" * 70 + "]" * 70)
     with pytest.raises(InferenceError, match="nested too deeply - at `\\$\\.x`"):
         request({"x": deep}, model(("x", "INT8", [1])))
+
+
+def test_with_inputs_it_takes_and_gives_binary_data(routed: Served) -> None:
+    tensor = {"name": "x", "shape": [1, 4], "datatype": "FP64", "parameters": {"binary_data_size": 32}}
+    head = json.dumps({"id": "it", "inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    length = f"Inference-Header-Content-Length: {len(head)}"
+    body = head + struct.pack("<4d", 1, 2, 3, 4)
+    answer = ask(routed, "/v2/models/rows/generate", body, length)
+    infer = ask(routed, "/v2/models/rows/infer", body, length)
+    assert (answer.status, answer.headers, answer.body) == (200, answer.headers | infer.headers, infer.body)
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.body.endswith(struct.pack("<d", 10))
+    answer = ask(routed, "/v2/models/rows/infer_stream", body, length)
+    assert (answer.status, answer.error[:43]) == (400, "binary data cannot be sent in events: leave")
+
+
+@pytest.mark.parametrize("path", ["generate", "generate_stream"])
+def test_a_deadline_that_cannot_be(routed: Served, path: str) -> None:
+    answer = ask(routed, f"/v2/models/speaker/{path}", {"text_input": "a"}, "X-Request-Timeout-Ms: soon")
+    assert answer.status == 400
+    assert answer.error.endswith("in X-Request-Timeout-Ms, got 'soon'")
