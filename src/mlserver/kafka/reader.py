@@ -13,7 +13,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from mlserver.kafka.assignment import Assignment
-from mlserver.kafka.backlog import named, tell_backlog
+from mlserver.kafka.backlog import named, tell_backlog, tell_lost_place
 from mlserver.kafka.client_log import client_logger
 from mlserver.kafka.commits import Committer, TransactionalCommitter
 from mlserver.kafka.failpoints import hit
@@ -163,7 +163,10 @@ class Reader:
         for message in messages:
             error = message.error()
             if error is not None:
-                self._on_message_error(message, error)
+                if error.code() == KafkaError._AUTO_OFFSET_RESET:
+                    tell_lost_place(self._settings, message, error)
+                else:
+                    self._on_error(error)
                 continue
             lane = self._lanes.get((message.topic() or "", message.partition() or 0))
             if lane is None:
@@ -258,17 +261,6 @@ class Reader:
         if self._paused:
             consumer.resume(partitions)
         return self._assignment.taken_away(partitions)
-
-    def _on_message_error(self, message: Message, error: KafkaError) -> None:
-        """A partition without a place to go on from is not read; nobody but an operator knows which is right."""
-        if error.code() == KafkaError._AUTO_OFFSET_RESET:
-            logger.error(
-                "%s/%s is not read: %s; kafka_auto_offset_reset is %r, so set the offset of group %s",
-                message.topic(), message.partition(), error.str(), self._settings.kafka_auto_offset_reset,
-                self._settings.kafka_group_id,
-            )  # fmt: skip
-        else:
-            self._on_error(error)
 
     def _on_error(self, error: KafkaError) -> None:
         """Say each kind of trouble once a minute: librdkafka repeats it for as long as it lasts."""
