@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mlserver.testing.kafka import Broker, create_topics
 from tests.kafka.client import Sent, Watch, all_committed, fresh, model, request, send
@@ -69,8 +70,9 @@ def test_killed_under_transactions(kafka_tools: None, tmp_path: Path) -> None:
     with Broker() as broker:
         topics = fresh(broker.bootstrap, create=False)
         create_topics(broker.bootstrap, topics.input, topics.output, partitions=4)
-        sources = send(topics, numbered(3_000, "slow"))
-        folder = make_folder(tmp_path / "served", topics, slow(0.05), **ONCE, kafka_max_in_flight_records=1_000)
+        quick: dict[str, Any] = {"kafka_consumer_config": {"session.timeout.ms": 6000}}
+        sources = send(topics, numbered(2_000, "slow"))
+        folder = make_folder(tmp_path / "served", topics, slow(0.05), **ONCE, **quick)
         with Server(folder) as server, Watch(broker.bootstrap, topics.output) as answers:
             answers.until(lambda found: len(found) > 500)
             broker.kill()
