@@ -87,6 +87,8 @@ def test_old_names_of_pydantic() -> None:
         ("import mlserver", {"pydantic", "numpy", "httptools", "confluent_kafka"}),
         ("from mlserver import MLModel", {"httptools", "starlette", "confluent_kafka", "prometheus_client", "sklearn"}),
         ("import mlserver.codecs, mlserver.metrics", {"pandas", "prometheus_client", "httptools", "starlette"}),
+        ("from mlserver.handlers import custom_handler", {"fastapi", "starlette"}),
+        ("import mlserver.server, mlserver.engine.worker", {"fastapi"}),
         ("import mlserver.server", {"confluent_kafka", "sklearn", "joblib", "pandas"}),
         ("import mlserver_sklearn", {"httptools", "starlette", "confluent_kafka"}),
         ("import mlserver_xgboost", {"httptools", "starlette", "confluent_kafka"}),

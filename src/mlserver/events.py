@@ -94,15 +94,6 @@ class WorkerEnded:
         self.reason = reason
 
 
-class MetricsRecorded:
-    """What models in a worker have recorded of their own since this was told last: see `mlserver.metrics.merge`."""
-
-    __slots__ = ("deltas",)
-
-    def __init__(self, deltas: Sequence[list[Any]]) -> None:
-        self.deltas = deltas
-
-
 class ModelLoaded:
     """A model became ready after `seconds` of loading."""
 
@@ -200,7 +191,6 @@ Event = (
     | RequestsDropped
     | Translated
     | WorkerEnded
-    | MetricsRecorded
     | ModelLoaded
     | HttpStarted
     | HttpDone

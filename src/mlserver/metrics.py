@@ -77,6 +77,8 @@ class Histogram:
 
     def take(self) -> list[Delta]:
         """What was recorded since this was called last, which is forgotten here."""
+        if not self._series:
+            return []
         with self._lock:
             taken, self._series = self._series, {}
         return [
@@ -136,7 +138,8 @@ class MetricsRegistry:
 
     def take_deltas(self) -> list[Delta]:
         """What was recorded since this was called last, as plain values; it is forgotten here."""
-        return [delta for histogram in self for delta in histogram.take()]
+        # A worker asks with every answer, and most models record nothing.
+        return [delta for histogram in self for delta in histogram.take()] if self._histograms else []
 
     def merge(self, deltas: Iterable[Delta]) -> None:
         """Add what another process's `take_deltas` gave, which `check` has seen.

@@ -41,15 +41,17 @@ class MLServer:
     """A server for models, in the running event loop.
 
     `start` returns when the server has stopped: by `stop`, or by SIGINT, SIGTERM or SIGQUIT where the loop runs in the
-    main thread. A second signal ends the process at once.
+    main thread. A second signal ends the process at once. `pools`, made of the same settings, may have been started
+    before: workers take as long to begin as this module takes to be imported.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, pools: Pools | None = None) -> None:
         self._settings = settings
         self._metrics = PrometheusListener(settings.metrics_rest_server_prefix, self._in_flight)
         self._statistics = Statistics()
         self._listeners: Sequence[Listener] = (self._metrics, self._statistics)
-        self._pools = Pools(settings, self._listeners)
+        self._pools = pools or Pools(settings)
+        self._pools.listeners.extend(self._listeners)
         self._registry = Registry(self._make_runner, self._models_changed)
         self._dataplane = DataPlane(settings, self._registry, build_repository(settings), self._listeners)
         self._http: list[HttpServer] = []

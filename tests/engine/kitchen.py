@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+import mlserver
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec
 from mlserver.errors import InferenceError, MLServerError
@@ -156,6 +157,30 @@ class Awaits(Model):
         if file := self.extra.get("trace"):
             with Path(file).open("a") as out:
                 out.write(f"{word}\n")
+
+
+class Records(Model):
+    """Records its inputs, its loads and its unloads in metrics of its own."""
+
+    async def load(self) -> bool:
+        mlserver.register("kitchen_inputs", "Inputs", buckets=[1, 10])
+        mlserver.log(kitchen_loads=1)
+        return await super().load()
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        for value in payload.inputs[0].data:
+            mlserver.log(kitchen_inputs=value)
+        return self.answer(payload, [0])
+
+    async def unload(self) -> bool:
+        mlserver.log(kitchen_unloads=1)
+        return await super().unload()
+
+
+class PlainRecords(Records):
+    def predict(self, payload: InferenceRequest) -> InferenceResponse:  # type: ignore[override]
+        mlserver.log(kitchen_inputs=payload.inputs[0].data[0])
+        return self.answer(payload, [0])
 
 
 class Counts(Model):

@@ -49,6 +49,14 @@ def test_what_a_model_could_tell_apart_is_never_merged(other: TensorRequest) -> 
     assert key(other) != key(request())
 
 
+def test_text_and_bytes_are_never_merged() -> None:
+    text = request(inputs=[Tensor("x", "BYTES", [2], ["a", "b"])])
+    raw = request(inputs=[Tensor("x", "BYTES", [2], [b"a", b"b"])])
+    assert key(text) is not None
+    assert key(text) != key(raw)
+    assert key(raw) == key(request(inputs=[Tensor("x", "BYTES", [1], [b"c"])]))
+
+
 @pytest.mark.parametrize("other", [request(id="2"), request(id=None), request(inputs=[fp32("x", 9, 3)])])
 def test_ids_and_row_counts_do_not_matter(other: TensorRequest) -> None:
     assert key(other) == key(request())

@@ -409,6 +409,23 @@ async def test_a_caller_that_goes_stops_what_awaits(tmp_path: Path) -> None:
         await until(lambda: trace.read_text() == "begin\ncancelled\n")
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+async def test_callers_that_go_at_once_give_their_places_back(workers: int) -> None:
+    """A cancellation that overtakes the first step of what it cancels."""
+    async with running(model("Awaits", max_concurrency=2), parallel_workers=workers) as runner:
+        await runner.infer(request([0.0]))
+        for turns in range(4):
+            tasks = [asyncio.create_task(runner.infer(request([30.0]))) for _ in range(2)]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        async with asyncio.timeout(SOON):
+            assert values(await runner.infer(request([0.0]))) == [0.0]
+            await until(lambda: runner._queue.idle)  # type: ignore[attr-defined]
+
+
 async def test_above_the_bound_requests_are_refused_at_once() -> None:
     async with running(model("Sleeps"), max_queue_requests=2) as runner:
         tasks = [asyncio.create_task(runner.infer(request([0.3])))]

@@ -30,7 +30,7 @@ def test_cancelling_a_call_cancels_the_model(stub: Any, gate: dict[str, str]) ->
 
 def test_the_deadline_of_a_call_is_the_requests(door: Door, gate: dict[str, str], metrics_port: int) -> None:
     before = scraped(metrics_port)
-    assert door.refused(typed_request("gate", **gate), timeout=0.3).code == "DEADLINE_EXCEEDED"
+    assert door.refused(typed_request("gate", **gate), timeout=1).code == "DEADLINE_EXCEEDED"
     wait_until(Path(gate["ended"]).exists)
 
     def counted() -> bool:

@@ -4,6 +4,7 @@ import queue
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -88,7 +89,20 @@ def test_compression_and_parameters(client: Any, algorithm: str) -> None:
     )
     response = answer.get_response()
     assert (response.id, response.parameters["own"].double_param) == ("one", 0.5)
-    assert response.parameters["priority"].int64_param == 2
+    assert set(response.parameters) == {"own"}
+
+
+def test_classes(client: Any) -> None:
+    wanted = triton.InferRequestedOutput("x", class_count=2)
+    answer = client.infer("echo", [tensor(np.array([[0.5, 2.0, 1.0]]), "FP64")], outputs=[wanted])
+    assert answer.as_numpy("x").tolist() == [[b"2.0:1", b"1.0:2"]]
+
+
+def test_a_request_may_bring_its_own_time(client: Any, tmp_path: Path) -> None:
+    files = {name: str(tmp_path / name) for name in ("begun", "open")}
+    with pytest.raises(InferenceServerException) as caught:
+        client.infer("gate", [tensor(np.ones((1, 2)), "FP64")], timeout=50_000, parameters=files)
+    assert caught.value.status() == "StatusCode.DEADLINE_EXCEEDED"
 
 
 def test_a_stream_of_requests(client: Any) -> None:

@@ -5,10 +5,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mlserver.testing.kafka import Broker, create_topics
 from tests.kafka.client import Sent, Watch, all_committed, fresh, model, request, send
 from tests.kafka.serving import Server, make_folder, slow
+from tests.kafka.test_exactly_once import ONCE, in_order, numbered
 
 
 @contextmanager
@@ -51,7 +53,7 @@ def test_away_at_start_and_restarted_under_load(kafka_tools: None, tmp_path: Pat
                 assert answers.records[-1].source in sources
                 all_committed(topics)
             with Watch(broker.bootstrap, topics.dead_letter) as letters:
-                letters.of(sources[-1:])
+                letters.of_some(sources[-1:])
             server.wait_for(f"created topic {topics.dead_letter}")
             assert len({answer.source for answer in answers.records}) == len(sources)
             # And away at the end.
@@ -62,3 +64,22 @@ def test_away_at_start_and_restarted_under_load(kafka_tools: None, tmp_path: Pat
             assert server.gone(8) == 0
         finally:
             broker.stop()
+
+
+def test_killed_under_transactions(kafka_tools: None, tmp_path: Path) -> None:
+    with Broker() as broker:
+        topics = fresh(broker.bootstrap, create=False)
+        create_topics(broker.bootstrap, topics.input, topics.output, partitions=4)
+        quick: dict[str, Any] = {"kafka_consumer_config": {"session.timeout.ms": 6000}}
+        sources = send(topics, numbered(2_000, "slow"))
+        folder = make_folder(tmp_path / "served", topics, slow(0.05), **ONCE, **quick)
+        with Server(folder) as server, Watch(broker.bootstrap, topics.output) as answers:
+            answers.until(lambda found: len(found) > 500)
+            broker.kill()
+            broker.start()
+            answers.of(sources)
+            all_committed(topics)
+            server.stop()
+            answers.poll(0.2)
+        assert len(answers.records) == len(sources)
+        in_order(answers.records)

@@ -328,3 +328,13 @@ def test_a_partition_that_stays_while_another_comes_is_not_left_paused() -> None
     assert house.consumer.paused == set()
     house.reader.turn()
     assert house.consumer.paused == {0, 1, 2}, "there is no room yet"
+
+
+@pytest.mark.parametrize("what", ["on_revoke", "on_lost"])
+def test_a_partition_that_leaves_while_paused_does_not_come_back_paused(what: str) -> None:
+    house = House()
+    house.block()
+    house.writer.acknowledged = house.taken()
+    house.reader._lanes["in", 0].done(2)
+    house.consumer.happens(what, 0)
+    assert house.consumer.paused == {1}

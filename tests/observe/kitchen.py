@@ -10,7 +10,7 @@ from opentelemetry.trace import get_tracer
 
 import mlserver
 from mlserver import MLModel
-from mlserver.engine.frames import Metrics, Recorded
+from mlserver.engine.frames import Recorded
 from mlserver.types import InferenceRequest, InferenceResponse, ResponseOutput
 
 
@@ -70,10 +70,10 @@ class Liar(MLModel):
 
     def predict(self, payload: InferenceRequest) -> Any:
         name, models = ("lie", 5_000) if payload.inputs[0].data[0] else ("no name", 1)
-        lies = [Recorded(name, "", f"made-up-{n}", "", [1.0], [1, 0], 0.5) for n in range(models)]
-        lies.append(Recorded(name, "", self.name, "", [1.0], [1, 0], 0.5))
+        lies: list[Any] = [(name, "", f"made-up-{n}", "", [1.0], [1, 0], 0.5) for n in range(models)]
+        lies.append((name, "", self.name, "", [1.0], [1, 0], 0.5))
         worker = next(found for found in gc.get_objects() if type(found).__name__ == "WorkerLoop")
-        worker.say(Metrics(lies))
+        worker.say(Recorded(lies))
         return number(self, 1.0)
 
 

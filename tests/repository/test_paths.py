@@ -88,7 +88,7 @@ def test_no_name_reaches_a_path(served: Served, root: Path) -> None:
     for name in hostile(root):
         for method, path in (
             ("POST", f"/v2/models/{name}/infer"),
-            ("GET", f"/v2/models/{name}"),
+            ("GET", f"/v2/models/{name}" if name else "/v2/models//versions/1"),
             ("GET", f"/v2/models/{name}/ready"),
             ("POST", f"/v2/models/good/versions/{name}/infer"),
             ("POST", f"/v2/repository/models/{name}/load"),

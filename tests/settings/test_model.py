@@ -44,6 +44,9 @@ def test_defaults() -> None:
         "idempotent": False,
         "warmup_request": None,
         "response_cache_bytes": 64 * 1024 * 1024,
+        "kafka_group_id": None,
+        "kafka_input_topics": [],
+        "kafka_output_topic": None,
     }
     assert ModelParameters().model_dump() == {
         "uri": None,

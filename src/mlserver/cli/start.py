@@ -4,6 +4,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Coroutine
+from importlib import import_module
 from typing import Any
 
 import click
@@ -44,6 +45,7 @@ async def serve(folder: str) -> None:
     """Read all settings and serve until stopped. Raises ConfigurationError."""
     from mlserver.cli.neighbours import warnings
     from mlserver.cli.serve import read
+    from mlserver.engine.pools import Pools
     from mlserver.grpc.forks import without_fork_handlers
     from mlserver.logging import configure_logging, held_logs
 
@@ -53,10 +55,15 @@ async def serve(folder: str) -> None:
     for warning in warnings():
         logger.warning("%s", warning)
 
-    with without_fork_handlers():
-        from mlserver.server import MLServer
-
-    await MLServer(found.settings).start(found.models, complete=found.complete)
+    pools = Pools(found.settings)
+    pools.start()
+    try:
+        with without_fork_handlers():
+            # In a thread, while the loop starts the workers: together they take half of a start's time.
+            server = await asyncio.to_thread(import_module, "mlserver.server")
+        await server.MLServer(found.settings, pools).start(found.models, complete=found.complete)
+    finally:
+        await pools.close()
 
 
 def run(coroutine: Coroutine[Any, Any, None]) -> None:

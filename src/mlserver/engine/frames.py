@@ -173,6 +173,12 @@ class Awaits(msgspec.Struct, array_like=True, tag="awaits"):
     handle: int
 
 
+class Recorded(msgspec.Struct, array_like=True, tag="recorded"):
+    """What models have recorded in metrics of their own since this was said last: see `mlserver.metrics.Delta`."""
+
+    deltas: list[tuple[str, str, str, str, list[float], list[int], float]]
+
+
 class Open(msgspec.Struct, array_like=True, tag="open"):
     """Begin a stream of a model; its requests follow as calls of this number, its responses as results."""
 
@@ -221,31 +227,13 @@ class CustomAnswer(msgspec.Struct, array_like=True, tag="custom answer", gc=Fals
     body: bytes
 
 
-class Recorded(msgspec.Struct, array_like=True):
-    """What one model has recorded in one histogram: `counts` has a number per bucket, the one above all bounds too."""
-
-    name: str
-    description: str
-    model: str
-    version: str
-    bounds: list[float]
-    counts: list[int]
-    total: float
-
-
-class Metrics(msgspec.Struct, array_like=True, tag="metrics"):
-    """What a worker's models have recorded since it said so last."""
-
-    recorded: list[Recorded]
-
-
 class Beat(msgspec.Struct, array_like=True, tag="beat"):
     """Are you there? The answer is the same word."""
 
 
 Word = (
     Call | Result | Failure | Configure | Models | Started | Drain | Host | Load | Loaded | NotLoaded | Unload
-    | Awaits | Open | Credit | Done | Cancel | CustomCall | CustomAnswer | Beat | Report | Metrics
+    | Awaits | Recorded | Open | Credit | Done | Cancel | CustomCall | CustomAnswer | Beat | Report
 )  # fmt: skip
 _DECODER = msgspec.msgpack.Decoder(list[Word])
 _ENCODER = msgspec.msgpack.Encoder()
@@ -340,6 +328,9 @@ class Assembler:
 
     def feed(self, piece: Buffer) -> list[bytearray]:
         """The payloads that `piece` completes. Raises ProtocolError on a length over the limit, before allocating."""
+        size = len(piece)
+        if not self._prefix and size > _START and checked_length(piece[:_START], self._limit) == size - _START:
+            return [bytearray(piece[_START:])]  # nearly always: one frame, whole
         done = []
         view = memoryview(piece)
         while view:

@@ -80,33 +80,26 @@ class _LocalWorker:
         return queue in self.models
 
     def start(self, flight: Flight) -> None:
-        task = self._tasks[flight] = asyncio.create_task(self._run(flight, self.models[flight.queue]))
-        task.add_done_callback(lambda _: self._never_begun(flight))
+        work = self._run(flight, self.models[flight.queue])
+        # Not `create_task`, which makes up a name: that costs as much as all the rest here.
+        self._tasks[flight] = asyncio.Task(work, loop=asyncio.get_running_loop(), name="predict")
 
     def cancel(self, flight: Flight) -> None:
-        self._tasks[flight].cancel()
+        """After its first step, without which a task runs nothing of `_run`, and would keep its place for ever."""
+        asyncio.get_running_loop().call_soon(self._tasks[flight].cancel)
 
     def overdue(self, flight: Flight) -> None:
         """Only what awaits can be stopped here."""
-        self._tasks[flight].cancel()
+        self.cancel(flight)
 
     async def _run(self, flight: Flight, hosted: HostedModel) -> None:
         outcomes: Sequence[Outcome]
         try:
             outcomes = await infer_members(hosted.infer, flight.request, flight.rows)
         except asyncio.CancelledError:
-            outcomes = [_cancelled(flight)]
+            outcomes = [Outcome(flight.members, None, ModelError("cancelled: nobody waits for it"))]
         except Exception as error:
             # Nobody may be left waiting, whatever happens here.
             outcomes = [Outcome(flight.members, None, ModelError.of(error))]
         del self._tasks[flight]
         self._scheduler.finish(flight, outcomes)
-
-    def _never_begun(self, flight: Flight) -> None:
-        """A task that is cancelled before its first step runs nothing of `_run`, and would keep its place for ever."""
-        if self._tasks.pop(flight, None) is not None:
-            self._scheduler.finish(flight, [_cancelled(flight)])
-
-
-def _cancelled(flight: Flight) -> Outcome:
-    return Outcome(flight.members, None, ModelError("cancelled: nobody waits for it"))

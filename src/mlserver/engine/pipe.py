@@ -26,6 +26,8 @@ class Pipe:
         self._writable = select.poll()
         self._writable.register(sock, select.POLLOUT)
         self._put_back: list[Parsed] = []
+        # One for all reads: `recv` would ask the system for new memory each time.
+        self._buffer = memoryview(bytearray(_READ_BYTES))
         sock.setblocking(True)
 
     def fileno(self) -> int:
@@ -67,12 +69,12 @@ class Pipe:
             return found
         for _ in range(_MAX_READS):
             try:
-                piece = self._socket.recv(_READ_BYTES, 0 if wait else socket.MSG_DONTWAIT)
+                size = self._socket.recv_into(self._buffer, 0, 0 if wait else socket.MSG_DONTWAIT)
             except BlockingIOError:
                 break
-            if not piece:
+            if not size:
                 raise EOFError
-            found += map(Parsed, self._assembler.feed(piece))
-            if wait or len(piece) < _READ_BYTES:
+            found += map(Parsed, self._assembler.feed(self._buffer[:size]))
+            if wait or size < _READ_BYTES:
                 break
         return found

@@ -8,14 +8,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from mlserver.engine.custom import CustomRequest, CustomResponse
-from mlserver.engine.frames import Metrics, ProtocolError
 from mlserver.engine.pooled import PooledRunner
 from mlserver.engine.process import Launch, Spec, WorkerProcess
 from mlserver.engine.queue import Limits, ModelQueue
 from mlserver.engine.scheduler import Scheduler
 from mlserver.errors import ConfigurationError, MLServerError, Overloaded, WorkerDied
-from mlserver.events import Listener, MetricsRecorded, WorkerEnded, tell
-from mlserver.metrics import check
+from mlserver.events import Listener, WorkerEnded, tell
 from mlserver.settings import ModelSettings, Settings
 from mlserver.types.tensors import TensorRequest, TensorResponse
 
@@ -152,19 +150,9 @@ class WorkerPool:
     def _workers_of(self, queue: ModelQueue) -> list[WorkerProcess]:
         return [worker for worker in self._workers if worker.serves(queue)]
 
-    def _recorded(self, word: Metrics) -> None:
-        """What models of this pool have recorded; of others nothing is taken, so that labels are those of models."""
-        known = {(model.settings.name, model.settings.version or "") for model in self._models.values()}
-        deltas = [
-            [one.name, one.description, one.model, one.version, one.bounds, one.counts, one.total]
-            for one in word.recorded
-            if (one.model, one.version) in known
-        ]
-        try:
-            check(deltas)
-        except ValueError as error:
-            raise ProtocolError(f"metrics that no model can have recorded: {error}") from None
-        tell(self._listeners, MetricsRecorded(deltas))
+    def _keys(self) -> set[tuple[str, str]]:
+        """Names and versions of the models that are here, those that are being loaded or unloaded too."""
+        return {(model.settings.name, model.settings.version or "") for model in self._models.values()}
 
     # Keeping workers alive.
 
@@ -189,7 +177,7 @@ class WorkerPool:
 
     async def _one_life(self, number: int) -> tuple[bool, str]:
         """From the start of a process to its end; whether it came to work, and how it ended."""
-        worker = WorkerProcess(self.scheduler, self._recorded)
+        worker = WorkerProcess(self.scheduler, self._keys)
         self._processes.add(worker)
         retrying: asyncio.Task[None] | None = None
         worked = False

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from mlserver.engine.cache import Cached, CacheSize, Shelf
 from mlserver.engine.environments import Environments, asked_for
@@ -33,9 +33,12 @@ class Pools:
     The default pool is started by `start`, so that its workers come up while the server does.
     """
 
-    def __init__(self, settings: Settings, listeners: Sequence[Listener] = ()) -> None:
+    listeners: list[Listener]
+    """Who is told what happens; may grow."""
+
+    def __init__(self, settings: Settings, listeners: Iterable[Listener] = ()) -> None:
         self._settings = settings
-        self._listeners = listeners
+        self.listeners = list(listeners)
         self._environments = Environments(settings.environments_dir)
         self._cached = CacheSize(settings.cache_size)
         self._local: LocalPool | None = None
@@ -44,7 +47,7 @@ class Pools:
         self._users: dict[str, int] = {}
 
     def start(self) -> None:
-        """Start the default workers."""
+        """Start the default workers, if that has not been done."""
         if self._settings.parallel_workers:
             self._pool("", None)
 
@@ -64,7 +67,7 @@ class Pools:
             if any(asked_for(settings)):
                 logger.warning("model %r: its environment is not used, since it runs without workers", settings.name)
             if self._local is None:
-                self._local = LocalPool(self._settings, self._listeners)
+                self._local = LocalPool(self._settings, self.listeners)
             return await self._local.load(settings, warmup)
         _check_importable(settings)
         environment = await self._environments.acquire(settings)
@@ -89,7 +92,7 @@ class Pools:
         pool = self._pools.get(key)
         if pool is None:
             size = self._settings.parallel_workers
-            pool = self._pools[key] = WorkerPool(self._settings, self._launch(environment), size, self._listeners)
+            pool = self._pools[key] = WorkerPool(self._settings, self._launch(environment), size, self.listeners)
             pool.start()
         return pool
 

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from mlserver.engine.custom import CustomRequest, CustomResponse
@@ -25,11 +25,11 @@ from mlserver.engine.frames import (
     Host,
     Load,
     Loaded,
-    Metrics,
     NotLoaded,
     Open,
     Parsed,
     ProtocolError,
+    Recorded,
     Result,
     Started,
     Unload,
@@ -43,6 +43,7 @@ from mlserver.engine.runner import ModelCard
 from mlserver.engine.scheduler import Scheduler
 from mlserver.engine.streams import Stream
 from mlserver.errors import ConfigurationError, InferenceError, Kind, MLServerError, ModelError, WorkerDied
+from mlserver.metrics import check, merge
 from mlserver.types import MetadataModelResponse
 from mlserver.types.tensors import TensorRequest, TensorResponse
 
@@ -81,13 +82,21 @@ class _Under:
         self.outcomes: list[Outcome] = []
 
 
+Models = Callable[[], Container[tuple[str, str]]]
+"""Names and versions ("" for none) of models."""
+
+
+def _no_models() -> Container[tuple[str, str]]:
+    return ()
+
+
 class WorkerProcess:
     """`gone` has the reason when the process has ended, or is as good as that: its calls are answered by then.
 
-    `on_metrics` is given what its models have recorded, unchecked; it may raise ProtocolError.
+    `models` yields the names and versions of the models that it may tell of.
     """
 
-    def __init__(self, scheduler: Scheduler, on_metrics: Callable[[Metrics], None] = lambda word: None) -> None:
+    def __init__(self, scheduler: Scheduler, models: Models = _no_models) -> None:
         self.desk = Desk()
         self.pid = 0
         self.heard = time.monotonic()
@@ -96,7 +105,7 @@ class WorkerProcess:
         self.gone: asyncio.Future[str] = self._loop.create_future()
         self._started: asyncio.Future[None] = self._loop.create_future()
         self._scheduler = scheduler
-        self._on_metrics = on_metrics
+        self._models = models
         self._link = Link(self._take, self._ended)
         self._process: asyncio.subprocess.Process | None = None
         self._numbers = 0
@@ -332,9 +341,6 @@ class WorkerProcess:
         if isinstance(word, CustomAnswer):
             self._custom.take(word)
             return
-        if isinstance(word, Metrics):
-            self._on_metrics(word)
-            return
         if isinstance(word, Started):
             if not self._started.done():
                 self._started.set_result(None)
@@ -346,6 +352,8 @@ class WorkerProcess:
             _expected(self._loads.get(word.handle), word).set_exception(_load_error(word))
         elif isinstance(word, Unload):
             _settle(_expected(self._unloads.get(word.handle), word), None)
+        elif isinstance(word, Recorded):
+            _merge(word, self._models())
         else:
             raise ProtocolError(f"unexpected word {type(word).__name__}")
 
@@ -392,6 +400,19 @@ def _expected(found: T | None, word: Word) -> T:
 def _settle(asked: asyncio.Future[T], answer: T) -> None:
     if not asked.done():
         asked.set_result(answer)
+
+
+def _merge(word: Recorded, models: Container[tuple[str, str]]) -> None:
+    """Add what `models` have recorded in a worker. Raises ProtocolError for what no model can have.
+
+    Of others nothing is taken, so that labels are those of models.
+    """
+    deltas = [list(delta) for delta in word.deltas if (delta[2], delta[3]) in models]
+    try:
+        check(deltas)
+    except ValueError as error:
+        raise ProtocolError(f"what models recorded: {error}") from None
+    merge(deltas)
 
 
 def _load_error(word: NotLoaded) -> Exception:

@@ -52,8 +52,18 @@ def batch_key(model: str, version: str | None, request: Described) -> Hashable |
     for tensor in request.inputs:
         if not tensor.shape or tensor.shape[0] != rows:
             return None
-        inputs.append((tensor.name, tensor.datatype, tuple(tensor.shape[1:]), _packed(tensor.parameters)))
+        kind = _kind(tensor) if tensor.datatype == "BYTES" else tensor.datatype
+        inputs.append((tensor.name, kind, tuple(tensor.shape[1:]), _packed(tensor.parameters)))
     return (model, version, tuple(inputs), _outputs(request.outputs), _packed(request.parameters))
+
+
+def _kind(tensor: _Input) -> str:
+    """JSON brings text, the binary forms bytes: a codec can make another array of a stack of both than of each.
+
+    What is not decoded yet is JSON.
+    """
+    data = getattr(tensor, "data", None)
+    return "bytes" if isinstance(data, list) and any(isinstance(item, bytes) for item in data) else "BYTES"
 
 
 def _outputs(outputs: Sequence[_Output] | None) -> Hashable:

@@ -164,7 +164,7 @@ class Scheduler:
             self._interactive_at = now
         sliced = now - self._interactive_at < _INTERACTIVE_SECONDS
         for backlog in (False, True):
-            while self._give_one_each(now, backlog=backlog, sliced=sliced):
+            while self._waiting[backlog] and self._give_one_each(now, backlog=backlog, sliced=sliced):
                 pass
 
     def _give_one_each(self, now: float, *, backlog: bool, sliced: bool) -> bool:

@@ -34,7 +34,6 @@ from mlserver.engine.frames import (
     Host,
     Load,
     Loaded,
-    Metrics,
     NotLoaded,
     Open,
     Parsed,
@@ -62,8 +61,6 @@ _PR_SET_PDEATHSIG = 1
 UNSENDABLE = (TypeError, ValueError, OverflowError, RecursionError, ProtocolError)
 # After the server's word to end: how long a main thread that still predicts may hold the process.
 _END_SECONDS = 0.5
-# How often the server hears what models have recorded: what a crash loses of it, and how old a scrape may be.
-_METRICS_SECONDS = 1.0
 _NO_SPAN = contextlib.nullcontext()
 
 
@@ -88,7 +85,6 @@ class WorkerLoop:
         self._loop.add_reader(self._pipe.fileno(), self._readable)
         self.say(Started())
         self._readable()
-        self._later(self._tell_metrics())
         await self._ended.wait()
 
     def say(self, word: Word) -> None:
@@ -96,6 +92,15 @@ class WorkerLoop:
         frame = Frame()
         frame.add(word)
         self._pipe.send(frame.parts())
+
+    def _say_recorded(self) -> None:
+        """Hand on what models have recorded, before the answer in which they did: who has that finds it counted."""
+        deltas = take_deltas()
+        try:
+            if deltas:
+                self.say(Recorded([tuple(delta) for delta in deltas]))
+        except UNSENDABLE as error:
+            logger.warning("metrics of models cannot be passed on: %s", error)
 
     def _readable(self) -> None:
         try:
@@ -127,8 +132,10 @@ class WorkerLoop:
         elif isinstance(word, Cancel):
             task = self._tasks.get(word.number)
             if task is not None:
-                task.cancel()
+                # After its first step: a task that is cancelled before it never answers.
+                self._loop.call_soon(task.cancel)
         elif isinstance(word, Beat):
+            self._say_recorded()
             self.say(word)
         elif isinstance(word, Drain):
             self._later(self._drain())
@@ -152,7 +159,8 @@ class WorkerLoop:
         if hosted.card.plain:
             self._plain.put(lambda: self._answer_plainly(call, request, hosted))
         else:
-            self._tasks[call.number] = self._loop.create_task(self._answer(call, request, hosted))
+            answer = self._answer(call, request, hosted)
+            self._tasks[call.number] = asyncio.Task(answer, loop=self._loop, name="predict")
 
     async def _answer(self, call: Call, request: TensorRequest, hosted: HostedModel) -> None:
         outcomes: list[Outcome]
@@ -197,6 +205,7 @@ class WorkerLoop:
             parts = _frame_of(number, outcomes)
         except UNSENDABLE:
             parts = _frame_of(number, [_sendable(number, outcome) for outcome in outcomes])
+        self._say_recorded()
         self._pipe.send(parts)
 
     # Streams.
@@ -225,6 +234,7 @@ class WorkerLoop:
         """One of a model's own routes."""
         try:
             response = await self._models[word.handle].call(request_of(word))
+            self._say_recorded()
             self.say(CustomAnswer(word.number, response.status, response.headers, response.body))
         except MLServerError as error:
             self._send_outcomes(word.number, [Outcome(1, None, error)])
@@ -234,22 +244,6 @@ class WorkerLoop:
             self._send_outcomes(word.number, [Outcome(1, None, ModelError.of(error))])
         finally:
             del self._tasks[word.number]
-
-    # Metrics.
-
-    async def _tell_metrics(self) -> None:
-        """Now and again, what the models have recorded meanwhile."""
-        while True:
-            await asyncio.sleep(_METRICS_SECONDS)
-            self._hand_metrics_on()
-
-    def _hand_metrics_on(self) -> None:
-        recorded = [Recorded(*delta) for delta in take_deltas()]
-        try:
-            if recorded:
-                self.say(Metrics(recorded))
-        except UNSENDABLE as error:
-            logger.warning("metrics of models cannot be passed on: %s", error)
 
     # Models.
 
@@ -265,6 +259,7 @@ class WorkerLoop:
         hosted.on_wait = lambda: self.say(Awaits(handle))
         self._models[handle] = hosted
         card = hosted.card
+        self._say_recorded()
         self.say(
             Loaded(handle, card.metadata.model_dump_json(), card.max_rows, card.ready, card.plain, list(card.custom))
         )
@@ -279,7 +274,7 @@ class WorkerLoop:
             del hosted
             gc.collect()
             _give_memory_back()
-        self._hand_metrics_on()
+        self._say_recorded()
         self.say(word)
 
     async def _drain(self) -> None:
@@ -290,7 +285,7 @@ class WorkerLoop:
                 await hosted.unload()
             except Exception:
                 logger.exception("a model failed to unload")
-        self._hand_metrics_on()
+        self._say_recorded()
         if self._tracer is not None:
             await asyncio.to_thread(self._tracer.close)
         self._plain.put(None)

@@ -44,6 +44,10 @@ _FAILURES = frozenset({
 })  # fmt: skip
 
 
+# A caller's time is over a little earlier than what we know of it: that began when the call had arrived.
+_DEADLINE_SLACK_SECONDS = 0.1
+
+
 def method_of(descriptor: MethodDescriptor) -> GrpcMethod:
     """A method in the words of its metrics."""
     kind = _TYPES[descriptor.client_streaming, descriptor.server_streaming]
@@ -141,5 +145,5 @@ def _trace_of(tracer: Tracer, method: GrpcMethod, context: Context) -> DoorTrace
 def _given_up(context: Context) -> StatusCode:
     """Why a call was cancelled: the caller's time was over, or it left."""
     remaining = context.time_remaining()
-    over = remaining is not None and remaining <= 0
+    over = remaining is not None and remaining <= _DEADLINE_SLACK_SECONDS
     return StatusCode.DEADLINE_EXCEEDED if over else StatusCode.CANCELLED

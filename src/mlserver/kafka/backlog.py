@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from mlserver.settings import Settings
 
@@ -31,6 +31,14 @@ def tell_backlog(settings: Settings, consumer: Consumer, partitions: list[TopicP
             "group %s starts %s with %s: %d retained records there",
             settings.kafka_group_id, named(fresh), settings.kafka_auto_offset_reset, waiting,
         )  # fmt: skip
+
+
+def tell_lost_place(settings: Settings, message: Message, error: KafkaError) -> None:
+    """A partition without a place to go on from is not read; nobody but an operator knows which is right."""
+    logger.error(
+        "%s/%s is not read: %s; kafka_auto_offset_reset is %r, so set the offset of group %s",
+        message.topic(), message.partition(), error.str(), settings.kafka_auto_offset_reset, settings.kafka_group_id,
+    )  # fmt: skip
 
 
 def named(partitions: Sequence[TopicPartition]) -> str:

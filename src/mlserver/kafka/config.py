@@ -15,11 +15,16 @@ _CLASSIC_GROUP = {
 }
 
 
+# A broker that is back is found within 2 s, where librdkafka's pauses between tries grow to 10 s.
+_CONNECTION = {"reconnect.backoff.max.ms": 2_000}
+
+
 def consumer_config(settings: Settings) -> Config:
     """The consumer's: a group, explicit commits, the settings' place to start."""
     config: Config = {
         "bootstrap.servers": settings.kafka_servers,
         "client.id": settings.server_name,
+        **_CONNECTION,
         "group.id": settings.kafka_group_id,
         "auto.offset.reset": settings.kafka_auto_offset_reset,
         # A topic that does not exist yet is looked for this often, in milliseconds.
@@ -42,6 +47,7 @@ def producer_config(settings: Settings) -> Config:
     own: Config = {
         "bootstrap.servers": settings.kafka_servers,
         "client.id": settings.server_name,
+        **_CONNECTION,
         # What Java's and kafka-python's producers use: equal keys meet in one partition whoever wrote them.
         "partitioner": "murmur2_random",
         # Answers come in bursts, one per batch: a millisecond gathers a burst, and costs an idle topic no more.

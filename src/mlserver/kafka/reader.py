@@ -13,13 +13,14 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from mlserver.kafka.assignment import Assignment
-from mlserver.kafka.backlog import named, tell_backlog
+from mlserver.kafka.backlog import named, tell_backlog, tell_lost_place
 from mlserver.kafka.client_log import client_logger
 from mlserver.kafka.commits import Committer, TransactionalCommitter
 from mlserver.kafka.failpoints import hit
 from mlserver.kafka.lookout import Lookout
 from mlserver.kafka.messages import record_of, size_of
 from mlserver.kafka.records import Record
+from mlserver.kafka.tracker import Lane
 from mlserver.kafka.transactions import Transactions
 from mlserver.kafka.writer import Writer
 from mlserver.settings import Settings
@@ -162,7 +163,10 @@ class Reader:
         for message in messages:
             error = message.error()
             if error is not None:
-                self._on_message_error(message, error)
+                if error.code() == KafkaError._AUTO_OFFSET_RESET:
+                    tell_lost_place(self._settings, message, error)
+                else:
+                    self._on_error(error)
                 continue
             lane = self._lanes.get((message.topic() or "", message.partition() or 0))
             if lane is None:
@@ -234,7 +238,7 @@ class Reader:
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Finish what is under way there, within a bound, commit it and let go."""
         self._figures.rebalances += 1
-        lanes = self._assignment.taken_away(partitions)
+        lanes = self._let_go(consumer, partitions)
         deadline = time.monotonic() + _REVOKE_SECONDS
         while not (all(lane.finished for lane in lanes) or self._writer.rewinding.is_set()):
             if time.monotonic() > deadline:
@@ -249,19 +253,14 @@ class Reader:
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Others have them already: commit nothing."""
         self._figures.rebalances += 1
-        self._assignment.revoke(self._assignment.taken_away(partitions))
+        self._assignment.revoke(self._let_go(consumer, partitions))
         logger.warning("lost %s: this member was thought dead", named(partitions))
 
-    def _on_message_error(self, message: Message, error: KafkaError) -> None:
-        """A partition without a place to go on from is not read; nobody but an operator knows which is right."""
-        if error.code() == KafkaError._AUTO_OFFSET_RESET:
-            logger.error(
-                "%s/%s is not read: %s; kafka_auto_offset_reset is %r, so set the offset of group %s",
-                message.topic(), message.partition(), error.str(), self._settings.kafka_auto_offset_reset,
-                self._settings.kafka_group_id,
-            )  # fmt: skip
-        else:
-            self._on_error(error)
+    def _let_go(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[Lane]:
+        """The lanes of partitions that leave. The client would keep them paused until they come back, and then too."""
+        if self._paused:
+            consumer.resume(partitions)
+        return self._assignment.taken_away(partitions)
 
     def _on_error(self, error: KafkaError) -> None:
         """Say each kind of trouble once a minute: librdkafka repeats it for as long as it lasts."""

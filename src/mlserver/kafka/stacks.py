@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from mlserver.engine.rows import batch_key, merge, row_count
 from mlserver.errors import InferenceError, MLServerError
 from mlserver.kafka.forms import binary_request, is_protobuf, json_request, message_request
-from mlserver.kafka.records import JSON_LENGTH, Record, request_of
+from mlserver.kafka.records import JSON_LENGTH, MODEL, Record, request_of
 from mlserver.kafka.routes import Routes
 from mlserver.kafka.spans import Carried
 from mlserver.types.tensors import TensorRequest
@@ -59,10 +59,12 @@ class Stacker:
 
     def _decoded(self, record: Record) -> "RequestHead | TensorRequest":
         """The request in a record: whole, or of JSON the head. Raises MLServerError."""
-        if is_protobuf(record):
-            return message_request(record, self.routes)
-        if JSON_LENGTH in record.seen():
-            return binary_request(record, self._reader, self.routes)
+        seen = record.seen()
+        if len(seen) > 1 or MODEL not in seen:  # most records have one header that means something, their model's name
+            if is_protobuf(record):
+                return message_request(record, self.routes)
+            if JSON_LENGTH in seen:
+                return binary_request(record, self._reader, self.routes)
         return json_request(record, self._reader, self.routes)
 
     def _bound(self, record: Record) -> int:

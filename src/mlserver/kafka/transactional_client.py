@@ -1,5 +1,6 @@
 """A transactional producer: made, known to its coordinator, called under the eye of a watchdog, thrown away."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -13,10 +14,20 @@ from mlserver.kafka.remedies import Remedy, remedy
 # One call: what a transaction may take, and then the coordinator has aborted it anyway.
 CALL_SECONDS = 10.0
 # `send_offsets_to_transaction` can ignore its time: from then on this process can only be replaced.
-_WATCHDOG_SECONDS = 3 * CALL_SECONDS
+_WATCHDOG_SECONDS = CALL_SECONDS + 5
 _AGAIN_SECONDS = 0.05
+# Far beyond the handling of an error, which keeps hold of what it came from.
+_BURIED_AFTER_SECONDS = 30.0
 # One letter over its topic's limit fails its whole batch: for so long letters then travel alone, to tell which it is.
 _CAREFUL_SECONDS = 60.0
+
+
+def _bury(producer: Producer) -> None:
+    """Let go of a producer in a thread of its own, when nobody else has it any more: its end can wait for a broker."""
+    last = [producer]
+    end = threading.Timer(_BURIED_AFTER_SECONDS, last.clear)
+    end.daemon = True
+    end.start()
 
 
 class TransactionalClient:
@@ -32,7 +43,7 @@ class TransactionalClient:
         self._known = False
         self.careful = False
         self._careful_until = 0.0
-        self._called_at: float | None = None
+        self._called: tuple[float, str] | None = None
         self._ended = threading.Event()
 
     @property
@@ -43,9 +54,9 @@ class TransactionalClient:
     @property
     def stuck(self) -> str | None:
         """What a call that does not return is told of as; None where there is none."""
-        called_at = self._called_at
-        if called_at is not None and time.monotonic() - called_at > _WATCHDOG_SECONDS:
-            return f"a call on a transaction has not returned for {_WATCHDOG_SECONDS:.0f} s"
+        called = self._called
+        if called is not None and time.monotonic() - called[0] > _WATCHDOG_SECONDS:
+            return f"{called[1]} has not returned for {_WATCHDOG_SECONDS:.0f} s"
         return None
 
     def ready(self) -> Producer:
@@ -68,7 +79,7 @@ class TransactionalClient:
         """Call, again where the broker asks for it. Raises KafkaException."""
         deadline = time.monotonic() + CALL_SECONDS
         while True:
-            self._called_at = time.monotonic()
+            self._called = (time.monotonic(), function.__name__)
             try:
                 return function(*arguments)
             except KafkaException as error:
@@ -76,7 +87,7 @@ class TransactionalClient:
                 if not again or time.monotonic() > deadline:
                     raise
             finally:
-                self._called_at = None
+                self._called = None
             self._ended.wait(_AGAIN_SECONDS)
 
     def be_careful(self) -> None:
@@ -86,8 +97,11 @@ class TransactionalClient:
     def throw_away(self) -> None:
         """The producer, with all that it has not sent."""
         if self._producer is not None:
-            self._producer.purge()
-            self._producer.poll(0)
+            # One that is beyond repair says so at every call; nobody wants to hear it any more.
+            with contextlib.suppress(KafkaException):
+                self._producer.purge()
+                self._producer.poll(0)
+            _bury(self._producer)
         self._producer = None
 
     def end(self) -> None:

@@ -111,6 +111,8 @@ class Transactions:
     @property
     def fatal(self) -> str | None:
         """Why this process can only be replaced, where that is so."""
+        if self._thread.ident is not None and not self._thread.is_alive() and not self._stopping:
+            return "the thread of transactions has ended"
         return self._client.stuck
 
     def rewound(self) -> None:
@@ -212,7 +214,7 @@ class Transactions:
             self._client.throw_away()
             self._reports.refused.clear()  # nobody waits for those any more
         self._open = []
-        if hopeless or self._client.producer is None:
+        if hopeless:
             self._bell.wait(self._pause_seconds)
             self._pause_seconds = min(2 * self._pause_seconds, _LONGEST_PAUSE_SECONDS)
         self._go_back()
@@ -243,8 +245,7 @@ class Transactions:
                 self._say(error.args[0])
                 if remedy(error.args[0]) is Remedy.RENEW:
                     self._client.throw_away()
-                self._bell.wait(self._pause_seconds)
-                self._pause_seconds = min(2 * self._pause_seconds, _LONGEST_PAUSE_SECONDS)
+                self._bell.wait(_FIRST_PAUSE_SECONDS)
         self._rewound.clear()
         self.rewinding.set()
         self._done.set()

@@ -10,7 +10,6 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from mlserver.events import MetricsRecorded
 from mlserver.metrics import REGISTRY, MetricsRegistry
 
 logger = logging.getLogger("mlserver.metrics")
@@ -21,10 +20,6 @@ class CustomMetrics(Collector):
 
     def __init__(self, registry: MetricsRegistry = REGISTRY) -> None:
         self._registry = registry
-
-    def recorded(self, event: MetricsRecorded) -> None:
-        """Add what models in a worker have recorded."""
-        self._registry.merge(event.deltas)
 
     def collect(self) -> Iterator[Metric]:
         """One family per histogram, also where no model has recorded a value yet."""

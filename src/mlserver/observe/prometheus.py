@@ -31,7 +31,6 @@ from mlserver.events import (
     HttpDone,
     HttpStarted,
     KafkaFigures,
-    MetricsRecorded,
     RequestDone,
     RequestsDropped,
     Translated,
@@ -64,8 +63,8 @@ class PrometheusListener:
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         models, engine, http = _Models(in_flight), EngineMetrics(), _Http(rest_prefix)
-        grpc, kafka, custom = GrpcCollector(), KafkaMetrics(), CustomMetrics()
-        for collector in (models, engine, http, grpc, kafka, custom):
+        grpc, kafka = GrpcCollector(), KafkaMetrics()
+        for collector in (models, engine, http, grpc, kafka, CustomMetrics()):
             self.registry.register(collector)
         self._takers: dict[type[Event], Callable[[Any], None]] = {
             RequestDone: models.done,
@@ -73,7 +72,6 @@ class PrometheusListener:
             Translated: engine.translated,
             RequestsDropped: engine.dropped,
             WorkerEnded: engine.ended,
-            MetricsRecorded: custom.recorded,
             HttpStarted: http.started,
             HttpDone: http.done,
             GrpcStarted: grpc.started,

@@ -8,7 +8,7 @@ from mlserver.errors import InferenceError
 from mlserver.rest.requests import Request
 from mlserver.types.tensors import TensorRequest, TensorResponse
 from mlserver.wire.binary import binary_inputs, json_length, raw_request, response_parts
-from mlserver.wire.classes import classified
+from mlserver.wire.classes import classify
 from mlserver.wire.json import JsonReader, output_requests, response_bytes
 from mlserver.wire.words import NO_WISHES, Wishes, take_wishes
 
@@ -51,7 +51,8 @@ def written(response: TensorResponse, asked: Asked, dataplane: DataPlane) -> tup
     if wishes is NO_WISHES:
         return response_bytes(response), None
     if wishes.classes:
-        _classify(response, asked, dataplane)
+        request = asked.request
+        classify(response, wishes.classes, dataplane.model_metadata(request.model, request.version).outputs or ())
     if not wishes.any_binary:
         return response_bytes(response), None
     json, buffers = response_parts(response, wishes)
@@ -90,14 +91,3 @@ def _seconds(milliseconds: bytes) -> float:
         return int(milliseconds) / 1000
     shown = milliseconds[:64].decode("latin-1")
     raise InferenceError(f"expected a whole number of milliseconds above 0 in X-Request-Timeout-Ms, got {shown!r}")
-
-
-def _classify(response: TensorResponse, asked: Asked, dataplane: DataPlane) -> None:
-    """Put classes where they were asked for. Labels are in the parameter `labels` of the output's metadata."""
-    request, classes = asked.request, asked.wishes.classes
-    described = dataplane.model_metadata(request.model, request.version).outputs or ()
-    labels = {output.name: getattr(output.parameters, "labels", None) or () for output in described}
-    response.outputs = [
-        classified(tensor, classes[tensor.name], labels.get(tensor.name, ())) if tensor.name in classes else tensor
-        for tensor in response.outputs
-    ]

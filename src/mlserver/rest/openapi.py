@@ -81,7 +81,7 @@ def _operation(operation: Operation) -> Document:
     if parameters:
         described["parameters"] = parameters
     if operation.body:
-        content = {"application/json": {"schema": ref(operation.body)}}
+        content = {"application/json": {"schema": ref(operation.body)}} | _binary(operation)
         described["requestBody"] = {"required": operation.body_required, "content": content}
     return described
 
@@ -103,13 +103,18 @@ def _responses(operation: Operation) -> Document:
     if operation.answer:
         kind = "text/event-stream" if operation.stream else "application/json"
         schema = _event(operation.answer) if operation.stream else ref(operation.answer)
-        answered["content"] = {kind: {"schema": schema}}
+        answered["content"] = {kind: {"schema": schema}} | _binary(operation)
     if operation.stream:
         answered["description"] = (
             f"Events whose data are JSON: each a {operation.answer}, or an Error, which is the last"
         )
     responses = {"200": answered} | {str(status): _error(HTTPStatus(status).phrase) for status in sorted(statuses)}
     return responses | ({"default": _error("A status that the model chose")} if operation.any_status else {})
+
+
+def _binary(operation: Operation) -> Document:
+    """The other form of a body: JSON, and behind it tensors, as the header Inference-Header-Content-Length says."""
+    return {"application/octet-stream": {}} if operation.binary else {}
 
 
 def _event(data: str) -> Document:

@@ -11,8 +11,9 @@ class Operation(NamedTuple):
     """One verb of one path.
 
     `handler` is the name of the method that answers, `body` and `answer` are names of schemas, None where there is no
-    body; `stream` answers with events of that schema. `statuses` are those of its errors, besides what any request
-    may get; `any_status` where a model may choose one. `counted`: metrics tell of it.
+    body; `stream` answers with events of that schema, `binary` takes and gives binary data behind its JSON. `statuses`
+    are those of its errors, besides what any request may get; `any_status` where a model may choose one. `counted`:
+    metrics tell of it.
     """
 
     method: str
@@ -23,6 +24,7 @@ class Operation(NamedTuple):
     body: str | None = None
     statuses: tuple[int, ...] = ()
     stream: bool = False
+    binary: bool = False
     any_status: bool = False
     counted: bool = True
     body_required: bool = True
@@ -59,6 +61,7 @@ _OF_A_MODEL = [
     Operation("GET", "/stats", "model_statistics", "Statistics", "Statistics", None, (404,)),
     Operation(
         "POST", "/infer", "infer", "Predict", "InferenceResponse", "InferenceRequest", _PREDICT, any_status=True,
+        binary=True,
     ),
     Operation(
         "POST", "/infer_stream", "infer_stream", "Predict; each answer is an event as soon as it is there",
@@ -66,7 +69,7 @@ _OF_A_MODEL = [
     ),
     Operation(
         "POST", "/generate", "generate", "Predict, by fields or by an inference request", "GenerateResponse",
-        "GenerateRequest", _PREDICT, any_status=True,
+        "GenerateRequest", _PREDICT, any_status=True, binary=True,
     ),
     Operation(
         "POST", "/generate_stream", "generate_stream", "The same; each answer is an event", "GenerateResponse",

@@ -1,28 +1,24 @@
 """Tensors as binary data beside JSON: the protocol's extension `binary_tensor_data`, both ways.
 
 A body is JSON and behind it the buffers of the tensors that say `binary_data_size`, in their order. How long the JSON
-is stands outside, in the header `Inference-Header-Content-Length`. Buffers are row-major and little-endian; each
-element of BYTES has its length before it, as a uint32. Arrays are read-only views of the body: nothing is copied, and
-nothing is allocated because a sender says so.
+is stands outside, in the header `Inference-Header-Content-Length`. Arrays are read-only views of the body: nothing is
+copied, and nothing is allocated because a sender says so.
 """
 
 from collections.abc import Sequence
 from math import prod
-from struct import Struct
 from typing import Any
-
-import numpy as np
 
 from mlserver.errors import InferenceError
 from mlserver.types import MetadataTensor
 from mlserver.types.tensors import DTYPES, Array, Elements, Tensor, TensorRequest, TensorResponse
-from mlserver.wire.json_reader import InputHead, JsonReader, RequestHead, at, check_names, shaped, size_of
+from mlserver.wire.json_reader import InputHead, JsonReader, RequestHead, at, check_names
 from mlserver.wire.json_writer import dumped, output_fields, response_fields
+from mlserver.wire.raw import bytes_of, data_of
 from mlserver.wire.words import BINARY_SIZE, Wishes
 
 HEADER = "Inference-Header-Content-Length"
 
-_LENGTH = Struct("<I")
 # More digits than any length has; int() of longer ones takes time.
 _MAX_DIGITS = 18
 
@@ -57,7 +53,7 @@ def binary_inputs(head: RequestHead, rest: memoryview, reader: JsonReader) -> li
             continue
         if size > len(rest) - start:
             raise InferenceError(
-                f"{BINARY_SIZE} is {size}, but only {len(rest) - start} bytes of the body are left - at {at(index)}`"
+                f"{BINARY_SIZE} is {size}, but only {len(rest) - start} bytes of the body are left - at `{at(index)}`"
             )
         tensors.append(_tensor(value, index, rest[start : start + size]))
         start += size
@@ -83,22 +79,22 @@ def raw_request(body: bytes, inputs: Sequence[MetadataTensor], model: str, versi
         data: Array | Elements = [body]
         fits = prod(shape) == 1
     else:
-        data, fits = _raw(body, DTYPES[only.datatype], shape)
+        data, fits = _raw(body, only.datatype, shape)
     if not fits:
         raise InferenceError(f"{HEADER} is 0: a body of {len(body)} bytes is no {only.datatype} of shape {only.shape}")
     return TensorRequest(model, version, [Tensor(only.name, only.datatype, shape, data)])
 
 
-def response_parts(response: TensorResponse, wishes: Wishes) -> tuple[bytes, list[bytes | memoryview]]:
+def response_parts(response: TensorResponse, wishes: Wishes) -> tuple[bytes, list[bytes]]:
     """The JSON of a response, and the buffers that follow it: of the outputs that `wishes` has as binary data.
 
     Raises ModelError for what cannot be written.
     """
     outputs: list[dict[str, Any]] = []
-    buffers: list[bytes | memoryview] = []
+    buffers: list[bytes] = []
     for tensor in response.outputs:
         if wishes.is_binary(tensor.name):
-            buffer = packed(tensor)
+            buffer = bytes_of(tensor)
             parameters = {**(tensor.parameters or {}), BINARY_SIZE: len(buffer)}
             described = {"name": tensor.name, "shape": tensor.shape, "datatype": tensor.datatype}
             outputs.append({**described, "parameters": parameters})
@@ -106,19 +102,6 @@ def response_parts(response: TensorResponse, wishes: Wishes) -> tuple[bytes, lis
         else:
             outputs.append(output_fields(tensor))
     return dumped(response_fields(response, outputs), response.model), buffers
-
-
-def packed(tensor: Tensor) -> bytes | memoryview:
-    """The buffer of a tensor; a view of its array where that is in order already."""
-    data = tensor.data
-    if isinstance(data, np.ndarray):
-        flat = np.ascontiguousarray(data, DTYPES[tensor.datatype]).reshape(-1)
-        return flat.view(np.uint8).data
-    pieces: list[bytes] = []
-    for item in data:
-        element = item if isinstance(item, bytes) else b"" if item is None else str(item).encode()
-        pieces += (_LENGTH.pack(len(element)), element)
-    return b"".join(pieces)
 
 
 def _claimed(value: InputHead, index: int) -> int | None:
@@ -130,63 +113,24 @@ def _claimed(value: InputHead, index: int) -> int | None:
     value.parameters = parameters or None
     if isinstance(size, bool) or not isinstance(size, int) or size < 0:
         raise InferenceError(
-            f"expected a number of bytes for {BINARY_SIZE}, got {size!r:.64} - at {at(index)}.parameters`"
+            f"expected a number of bytes for {BINARY_SIZE}, got {size!r:.64} - at `{at(index)}.parameters`"
         )
     if bytes(value.data):
-        raise InferenceError(f"expected either data or {BINARY_SIZE}, got both - at {at(index)}`")
+        raise InferenceError(f"expected either data or {BINARY_SIZE}, got both - at `{at(index)}`")
     return size
 
 
 def _tensor(value: InputHead, index: int, buffer: memoryview) -> Tensor:
-    size = size_of(value, index)
-    data: Array | Elements
-    if value.datatype == "BYTES":
-        data = _elements(buffer, size, index)
-    else:
-        dtype = DTYPES[value.datatype]
-        if size * dtype.itemsize != len(buffer):
-            raise InferenceError(
-                f"shape {value.shape!s:.200} of {value.datatype} needs {size * dtype.itemsize} bytes,"
-                f" {BINARY_SIZE} is {len(buffer)} - at {at(index)}`"
-            )
-        data = shaped(_numbers(buffer, dtype, index), value.shape, index)
+    data = data_of(buffer, value.datatype, value.shape, at(index))
     return Tensor(value.name, value.datatype, value.shape, data, value.parameters)
 
 
-def _numbers(buffer: memoryview, dtype: np.dtype[Any], index: int) -> Array:
-    if dtype.kind == "b" and (np.frombuffer(buffer, np.uint8) > 1).any():
-        raise InferenceError(f"expected bytes of 0 and 1 for BOOL - at {at(index)}`")
-    return np.frombuffer(buffer, dtype)
-
-
-def _elements(buffer: memoryview, count: int, index: int) -> Elements:
-    """The elements of BYTES: exactly `count`, that fill the buffer exactly."""
-    elements: list[bytes] = []
-    start, end = 0, len(buffer)
-    while start < end:
-        if end - start < _LENGTH.size:
-            raise InferenceError(f"the length of element {len(elements)} is cut off - at {at(index)}`")
-        (length,) = _LENGTH.unpack_from(buffer, start)
-        start += _LENGTH.size
-        if length > end - start:
-            raise InferenceError(
-                f"element {len(elements)} says it has {length} bytes, but {end - start} are left - at {at(index)}`"
-            )
-        elements.append(bytes(buffer[start : start + length]))
-        start += length
-    if len(elements) != count:
-        raise InferenceError(f"the shape needs {count} elements, the data have {len(elements)} - at {at(index)}`")
-    return elements
-
-
-def _raw(body: bytes, dtype: np.dtype[Any], shape: list[int]) -> tuple[Array, bool]:
+def _raw(body: bytes, datatype: str, shape: list[int]) -> tuple[Array | Elements, bool]:
     """The numbers of a raw body, and whether they fit `shape`, whose open dimension is filled in."""
-    if len(body) % dtype.itemsize:
-        return np.empty(0), False
-    flat = _numbers(memoryview(body), dtype, 0)
-    try:
-        array = flat.reshape(shape)
-    except ValueError:
-        return flat, False
-    shape[:] = array.shape
-    return array, True
+    width = prod(dim for dim in shape if dim != -1) * DTYPES[datatype].itemsize
+    if shape.count(-1) > 1 or (-1 in shape and (not width or len(body) % width)):
+        return [], False
+    shape[:] = [len(body) // width if dim == -1 else dim for dim in shape]
+    if prod(shape) * DTYPES[datatype].itemsize != len(body):
+        return [], False
+    return data_of(body, datatype, shape, "$"), True

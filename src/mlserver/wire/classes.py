@@ -1,12 +1,13 @@
 """The protocol's extension `classification`: instead of an output's numbers, its highest ones with their places."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 
 import numpy as np
 
 from mlserver.errors import InferenceError
-from mlserver.types.tensors import Array, Tensor
+from mlserver.types import MetadataTensor
+from mlserver.types.tensors import Array, Tensor, TensorResponse
 
 
 def classified(tensor: Tensor, count: int, labels: Sequence[str] = ()) -> Tensor:
@@ -22,6 +23,15 @@ def classified(tensor: Tensor, count: int, labels: Sequence[str] = ()) -> Tensor
     places = _highest(rows, min(count, rows.shape[1]))
     texts = [_text(row[place], place, labels) for row, found in zip(rows, places, strict=True) for place in found]
     return Tensor(tensor.name, "BYTES", [*batch, places.shape[1]], texts, tensor.parameters)
+
+
+def classify(response: TensorResponse, classes: Mapping[str, int], described: Sequence[MetadataTensor]) -> None:
+    """Put classes where they were asked for. Labels are in the parameter `labels` of an output's metadata."""
+    labels = {output.name: getattr(output.parameters, "labels", None) or () for output in described}
+    response.outputs = [
+        classified(tensor, classes[tensor.name], labels.get(tensor.name, ())) if tensor.name in classes else tensor
+        for tensor in response.outputs
+    ]
 
 
 def _highest(rows: Array, count: int) -> Array:

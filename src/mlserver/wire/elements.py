@@ -21,7 +21,7 @@ def bytes_of(text: bytes, at: str) -> list[str | None]:
     items = list(_flat(_decode(text, at), at))
     for position, item in enumerate(items):
         if item is not None and not isinstance(item, str):
-            raise InferenceError(f"expected a string for BYTES, got {_shown(item)} - at {at}.data[{position}]`")
+            raise InferenceError(f"expected a string for BYTES, got {_shown(item)} - at `{at}.data[{position}]`")
     return items
 
 
@@ -35,7 +35,7 @@ def array_of(text: bytes, datatype: str, at: str) -> Array:
         value = _value(item, dtype)
         if value is None:
             expected = f"expected a value of {datatype}, got {_shown(item)}"
-            raise InferenceError(f"{expected} - at {at}.data[{position}]`")
+            raise InferenceError(f"{expected} - at `{at}.data[{position}]`")
         values.append(value)
     return np.array(values, dtype)
 
@@ -58,7 +58,7 @@ def _decode(text: bytes, at: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise InferenceError(f"invalid JSON: {error} - at {at}.data`") from None
+        raise InferenceError(f"invalid JSON: {error} - at `{at}.data`") from None
 
 
 def _flat(value: Any, at: str, depth: int = 0) -> Iterator[Any]:
@@ -67,7 +67,7 @@ def _flat(value: Any, at: str, depth: int = 0) -> Iterator[Any]:
         yield value
         return
     if depth >= _MAX_NESTING:
-        raise InferenceError(f"nested deeper than {_MAX_NESTING} dimensions - at {at}.data`")
+        raise InferenceError(f"nested deeper than {_MAX_NESTING} dimensions - at `{at}.data`")
     for item in value:
         if isinstance(item, list):
             yield from _flat(item, at, depth + 1)

@@ -14,14 +14,12 @@ import numpy as np
 import simdjson
 
 from mlserver.errors import InferenceError
-from mlserver.types.tensors import DATATYPES, DTYPES, Array, OutputRequest, Tensor, TensorRequest
+from mlserver.types.tensors import DTYPES, Array, OutputRequest, Tensor, TensorRequest
 from mlserver.wire.depth import MAX_DEPTH, check_nesting, depth_of
 from mlserver.wire.elements import array_of, bytes_of
 from mlserver.wire.keys import NO_DATA, check_keys
+from mlserver.wire.raw import shaped, size_of
 
-# numpy has no array of more dimensions, and an index no more bits.
-_MAX_DIMENSIONS = 64
-_MAX_SIZE = 2**63 - 1
 # The request, the list of its inputs, and the input are around every tensor's data.
 _ABOVE_DATA = 3
 
@@ -104,7 +102,7 @@ class JsonReader:
             check_nesting(head.parameters, self._max_depth - 1, "`$.parameters`")
         for index, value in enumerate(head.inputs):
             if value.parameters is not None:
-                check_nesting(value.parameters, self._max_depth - _ABOVE_DATA, f"{at(index)}.parameters`")
+                check_nesting(value.parameters, self._max_depth - _ABOVE_DATA, f"`{at(index)}.parameters`")
         for output in head.outputs or ():
             if output.parameters is not None:
                 check_nesting(output.parameters, self._max_depth - _ABOVE_DATA, "`$.outputs`")
@@ -138,7 +136,7 @@ class JsonReader:
         has one comma less than its shape has elements, and the leaves of all are as many as all shapes say, then each
         has its own.
         """
-        size_of(first, index)
+        size_of(first.datatype, first.shape, at(index))
         if first.datatype not in _READ_AS:
             raise _NotTogetherError
         width = prod(first.shape[1:])
@@ -154,14 +152,14 @@ class JsonReader:
             raise _NotTogetherError
         data = _narrow(flat, first.datatype, index)
         shape = [rows, *first.shape[1:]]
-        return Tensor(first.name, first.datatype, shape, shaped(data, shape, index), first.parameters)
+        return Tensor(first.name, first.datatype, shape, shaped(data, shape, at(index)), first.parameters)
 
     def tensor(self, index: int, value: InputHead) -> Tensor:
         """Input `index` of a request: check datatype and shape, decode the data, and see that the two agree."""
-        size = size_of(value, index)
+        size = size_of(value.datatype, value.shape, at(index))
         text = bytes(value.data)
         if not text:
-            raise InferenceError(f"invalid inference request: Object missing required field `data` - at {at(index)}`")
+            raise InferenceError(f"invalid inference request: Object missing required field `data` - at `{at(index)}`")
         data: Array | list[Any]
         if value.datatype == "BYTES":
             data = bytes_of(text, at(index))
@@ -172,18 +170,18 @@ class JsonReader:
         if found != size:
             raise InferenceError(
                 f"shape {value.shape!s:.200} needs {size} elements, the data of input {value.name!r} has {found}"
-                f" - at {at(index)}.data`"
+                f" - at `{at(index)}.data`"
             )
         if isinstance(data, np.ndarray):
-            data = shaped(data, value.shape, index)
+            data = shaped(data, value.shape, at(index))
         return Tensor(value.name, value.datatype, value.shape, data, value.parameters, text)
 
     def _numbers(self, text: bytes, datatype: str, index: int) -> Array:
         """The numbers of `text`, flat, writable, of the datatype's dtype."""
         if datatype == "BF16":
-            raise InferenceError(f"BF16 has no form in JSON: send it as binary data - at {at(index)}.data`")
+            raise InferenceError(f"BF16 has no form in JSON: send it as binary data - at `{at(index)}.data`")
         if depth_of(text) > self._max_depth - _ABOVE_DATA:
-            raise InferenceError(f"nested too deeply - at {at(index)}.data`")
+            raise InferenceError(f"nested too deeply - at `{at(index)}.data`")
         flat = self._flat(text, datatype) if datatype in _READ_AS else None
         return array_of(text, datatype, at(index)) if flat is None else _narrow(flat, datatype, index)
 
@@ -197,7 +195,7 @@ class JsonReader:
             return None
 
 
-def has_parameters(head: RequestHead) -> bool:
+def has_parameters(head: RequestHead | TensorRequest) -> bool:
     """Whether there are parameters anywhere; nearly always there are none."""
     if head.parameters is not None:
         return True
@@ -220,36 +218,6 @@ def check_names(head: RequestHead) -> None:
         raise InferenceError("invalid inference request: two inputs have the same name - at `$.inputs`")
 
 
-def size_of(value: InputHead, index: int) -> int:
-    """How many elements the shape of an input says. Raises InferenceError for a datatype or shape that cannot be."""
-    if value.datatype not in DATATYPES:
-        known = ", ".join(sorted(DATATYPES))
-        raise InferenceError(f"expected a datatype of {known}, got {value.datatype[:64]!r} - at {at(index)}.datatype`")
-    shape = value.shape
-    if len(shape) > _MAX_DIMENSIONS:
-        raise InferenceError(f"expected at most {_MAX_DIMENSIONS} dimensions, got {len(shape)} - at {at(index)}.shape`")
-    if shape and min(shape) < 0:
-        raise InferenceError(f"expected dimensions >= 0, got {_text_of(shape)} - at {at(index)}.shape`")
-    size = prod(shape)
-    if size > _MAX_SIZE:
-        raise InferenceError(f"shape {_text_of(shape)} has more than 2^63 elements - at {at(index)}.shape`")
-    return size
-
-
-def _text_of(shape: list[int]) -> str:
-    """A shape for a message; numbers of thousands of digits are not worth printing."""
-    return f"{shape!s:.200}" if max(map(abs, shape)) <= _MAX_SIZE else "[...]"
-
-
-def shaped(flat: Array, shape: list[int], index: int) -> Array:
-    """`flat` in `shape`. Raises InferenceError where it is not one of an array."""
-    try:
-        return flat.reshape(shape)
-    except (ValueError, OverflowError):
-        # Right in number, but more dimensions than numpy has, or empty with one it cannot address.
-        raise InferenceError(f"shape {shape!s:.200} is not one of an array - at {at(index)}.shape`") from None
-
-
 def _narrow(flat: Array, datatype: str, index: int) -> Array:
     """Cast to the datatype's dtype; a number that does not fit is the sender's mistake, never a wrap-around."""
     dtype = DTYPES[datatype]
@@ -260,13 +228,13 @@ def _narrow(flat: Array, datatype: str, index: int) -> Array:
             with np.errstate(over="raise"):
                 return flat.astype(dtype)
         except FloatingPointError:
-            raise InferenceError(f"a number is too large for {datatype} - at {at(index)}.data`") from None
+            raise InferenceError(f"a number is too large for {datatype} - at `{at(index)}.data`") from None
     narrow = flat.astype(dtype)
     if not np.array_equal(narrow, flat):
-        raise InferenceError(f"a number is out of range for {datatype} - at {at(index)}.data`")
+        raise InferenceError(f"a number is out of range for {datatype} - at `{at(index)}.data`")
     return narrow
 
 
 def at(index: int) -> str:
-    """Where input `index` stands in a request, up to the name of a field."""
-    return f"`$.inputs[{index}]"
+    """Where input `index` stands in a request."""
+    return f"$.inputs[{index}]"

@@ -15,17 +15,27 @@ from mlserver.types.tensors import DATATYPES, DTYPES, Array, Elements, Tensor
 _LENGTH = struct.Struct("<I")
 
 
+# numpy has no array of more dimensions, and an index no more bits.
+_MAX_DIMENSIONS = 64
+_MAX_SIZE = 2**63 - 1
+
+
 def size_of(datatype: str, shape: list[int], at: str) -> int:
     """How many elements a tensor has. Raises InferenceError for a datatype or shape that cannot be."""
     if datatype not in DATATYPES:
         known = ", ".join(sorted(DATATYPES))
         raise InferenceError(f"expected a datatype of {known}, got {datatype[:64]!r} - at `{at}.datatype`")
+    if len(shape) > _MAX_DIMENSIONS:
+        raise InferenceError(f"expected at most {_MAX_DIMENSIONS} dimensions, got {len(shape)} - at `{at}.shape`")
     if shape and min(shape) < 0:
-        raise InferenceError(f"expected dimensions >= 0, got {shape!s:.200} - at `{at}.shape`")
-    return prod(shape)
+        raise InferenceError(f"expected dimensions >= 0, got {_text_of(shape)} - at `{at}.shape`")
+    size = prod(shape)
+    if size > _MAX_SIZE:
+        raise InferenceError(f"shape {_text_of(shape)} has more than 2^63 elements - at `{at}.shape`")
+    return size
 
 
-def data_of(buffer: bytes, datatype: str, shape: list[int], at: str) -> Array | Elements:
+def data_of(buffer: bytes | memoryview, datatype: str, shape: list[int], at: str) -> Array | Elements:
     """The data of a tensor: a read-only array around `buffer`, or for BYTES a flat list of bytes.
 
     Raises InferenceError where the buffer is not of the size that datatype and shape say; `at` names the tensor there.
@@ -37,8 +47,10 @@ def data_of(buffer: bytes, datatype: str, shape: list[int], at: str) -> Array | 
     if len(buffer) != size * dtype.itemsize:
         needs = f"shape {shape!s:.200} of {datatype} needs {size * dtype.itemsize} bytes"
         raise InferenceError(f"{needs}, got {len(buffer)} - at `{at}`")
-    if datatype == "BOOL" and size and max(buffer) > 1:
-        raise InferenceError(f"expected bytes 0 or 1 for BOOL, got {max(buffer)} - at `{at}`")
+    if datatype == "BOOL" and size:
+        highest = np.frombuffer(buffer, np.uint8).max()
+        if highest > 1:
+            raise InferenceError(f"expected bytes 0 or 1 for BOOL, got {highest} - at `{at}`")
     return shaped(np.frombuffer(buffer, dtype), shape, at)
 
 
@@ -70,7 +82,12 @@ def shaped(flat: Array, shape: list[int], at: str) -> Array:
         raise InferenceError(f"shape {shape!s:.200} is not one of an array - at `{at}.shape`") from None
 
 
-def _elements(buffer: bytes, size: int, at: str) -> Elements:
+def _text_of(shape: list[int]) -> str:
+    """A shape for a message; numbers of thousands of digits are not worth printing."""
+    return f"{shape!s:.200}" if max(map(abs, shape)) <= _MAX_SIZE else "[...]"
+
+
+def _elements(buffer: bytes | memoryview, size: int, at: str) -> Elements:
     if size > len(buffer) // _LENGTH.size:
         raise InferenceError(f"the shape needs {size} elements, more than {len(buffer)} bytes can hold - at `{at}`")
     elements: list[bytes] = []
@@ -83,7 +100,7 @@ def _elements(buffer: bytes, size: int, at: str) -> Elements:
         if length > len(buffer) - position:
             left = len(buffer) - position
             raise InferenceError(f"element {len(elements)} says {length} bytes, {left} are left - at `{at}`")
-        elements.append(buffer[position : position + length])
+        elements.append(bytes(buffer[position : position + length]))
         position += length
     if position != len(buffer):
         raise InferenceError(f"{len(buffer) - position} bytes follow the last of {size} elements - at `{at}`")

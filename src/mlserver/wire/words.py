@@ -2,10 +2,12 @@
 neither models nor batch keys see them.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from mlserver.errors import InferenceError
-from mlserver.wire.json_reader import RequestHead, has_parameters
+from mlserver.types.tensors import Tensor, TensorRequest
+from mlserver.wire.json_reader import InputHead, RequestHead, has_parameters
 
 _MICROSECOND = 1e-6
 BINARY_SIZE = "binary_data_size"
@@ -43,14 +45,15 @@ NO_WISHES = Wishes()
 """Of a request without parameters, as nearly all are. Not to be changed."""
 
 
-def take_wishes(head: RequestHead) -> Wishes:
-    """Take the protocol's words out of the parameters of `head`. Raises InferenceError for values that cannot be.
+def take_wishes(head: RequestHead | TensorRequest) -> Wishes:
+    """Take the protocol's words out of the parameters of a request. Raises InferenceError for values that cannot be.
 
     Sizes of binary data have been taken out before, by who read the data.
     """
     if not has_parameters(head):
         return NO_WISHES
-    for index, value in enumerate(head.inputs):
+    inputs: Sequence[InputHead | Tensor] = head.inputs
+    for index, value in enumerate(inputs):
         if value.parameters is not None:
             _of_input(value.parameters, f"`$.inputs[{index}].parameters`")
     wishes = Wishes()
