@@ -8,20 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlserver.engine.frames import (
-    MAGIC,
-    MAX_FRAME_BYTES,
-    Assembler,
-    Call,
-    Drain,
-    Failure,
-    Frame,
-    Models,
-    Parsed,
-    ProtocolError,
-    Result,
-    error_of,
-)
+from mlserver.engine.frames import MAGIC, MAX_FRAME_BYTES, Assembler, Frame, Parsed, ProtocolError, error_of
+from mlserver.engine.words import Call, Drain, Failure, Models, Result
 from mlserver.errors import Kind, ModelError, ModelNotFound
 from mlserver.types.tensors import Tensor, TensorRequest, TensorResponse
 from tests.engine.tensors import REQUESTS, RESPONSES, assert_same_tensor

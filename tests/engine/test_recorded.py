@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from mlserver import metrics
-from mlserver.engine.frames import ProtocolError, Recorded
-from mlserver.engine.process import _merge
+from mlserver.engine.frames import ProtocolError
+from mlserver.engine.recorded import merge_recorded
+from mlserver.engine.words import Recorded
 from mlserver.types.tensors import TensorRequest
 from tests.engine.workers import model, request, running
 
@@ -57,4 +58,4 @@ async def test_a_stream() -> None:
 def test_what_no_model_can_have_recorded(delta: tuple[str, str, str, str, list[float], list[int], float]) -> None:
     word = msgspec.msgpack.decode(msgspec.msgpack.encode(Recorded([delta])), type=Recorded)
     with pytest.raises(ProtocolError, match="what models recorded: "):
-        _merge(word, {("m", "")})
+        merge_recorded(word, {("m", "")})

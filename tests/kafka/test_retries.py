@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlserver.engine.frames import Failure
+from mlserver.engine.words import Failure
 from mlserver.errors import Kind, MLServerError
 from mlserver.kafka.failures import DeadlinePassed, PoisonCrash, Skipped, UnknownModel, Verdict, judge
 from mlserver.kafka.records import Record

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mlserver.engine.frames import ModelTopics
+from mlserver.engine.words import ModelTopics
 from mlserver.errors import InferenceError
 from mlserver.kafka.routes import Routes
 from mlserver.testing.kafka import create_topics

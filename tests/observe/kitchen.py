@@ -10,7 +10,7 @@ from opentelemetry.trace import get_tracer
 
 import mlserver
 from mlserver import MLModel
-from mlserver.engine.frames import Recorded
+from mlserver.engine.words import Recorded
 from mlserver.types import InferenceRequest, InferenceResponse, ResponseOutput
 
 

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable
 
 from mlserver.engine.custom import CustomRequest, CustomResponse
-from mlserver.engine.frames import Cancel, CustomAnswer, CustomCall, Failure, ProtocolError, Word, error_of
+from mlserver.engine.frames import ProtocolError, error_of
 from mlserver.engine.queue import ModelQueue
+from mlserver.engine.words import Cancel, CustomAnswer, CustomCall, Failure, Word
 from mlserver.errors import WorkerDied
 
 

@@ -5,7 +5,8 @@ import logging
 from collections.abc import Callable
 from typing import cast
 
-from mlserver.engine.frames import Assembler, Frame, Parsed, ProtocolError, Word
+from mlserver.engine.frames import Assembler, Frame, Parsed, ProtocolError
+from mlserver.engine.words import Word
 
 logger = logging.getLogger("mlserver.parallel")
 

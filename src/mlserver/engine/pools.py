@@ -9,13 +9,13 @@ from collections.abc import Iterable
 
 from mlserver.engine.cache import Cached, CacheSize, Shelf
 from mlserver.engine.environments import Environments, asked_for
-from mlserver.engine.frames import Host
 from mlserver.engine.interpreter import Environment, worker_command
 from mlserver.engine.local import LocalPool
 from mlserver.engine.pool import WorkerPool
 from mlserver.engine.process import Launch
 from mlserver.engine.runner import Runner
 from mlserver.engine.threads import thread_environment, worker_threads
+from mlserver.engine.words import Host
 from mlserver.errors import ConfigurationError
 from mlserver.events import Listener
 from mlserver.settings import ModelSettings, Settings

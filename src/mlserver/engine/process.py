@@ -6,13 +6,21 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from mlserver.engine.custom import CustomRequest, CustomResponse
 from mlserver.engine.custom_calls import CustomCalls
 from mlserver.engine.flights import Desk, Flight
-from mlserver.engine.frames import (
+from mlserver.engine.frames import UNSENDABLE, Frame, Parsed, ProtocolError, error_of
+from mlserver.engine.isolate import Outcome
+from mlserver.engine.link import CLOSED, Link
+from mlserver.engine.queue import ModelQueue
+from mlserver.engine.recorded import Models, merge_recorded, no_models
+from mlserver.engine.remote_streams import RemoteStreams
+from mlserver.engine.runner import ModelCard
+from mlserver.engine.scheduler import Scheduler
+from mlserver.engine.words import (
     Awaits,
     Beat,
     Cancel,
@@ -21,34 +29,20 @@ from mlserver.engine.frames import (
     Done,
     Drain,
     Failure,
-    Frame,
     Host,
     Load,
     Loaded,
     NotLoaded,
-    Open,
-    Parsed,
-    ProtocolError,
     Recorded,
     Result,
     Started,
     Unload,
     Word,
-    error_of,
 )
-from mlserver.engine.isolate import Outcome
-from mlserver.engine.link import CLOSED, Link
-from mlserver.engine.queue import ModelQueue
-from mlserver.engine.runner import ModelCard
-from mlserver.engine.scheduler import Scheduler
-from mlserver.engine.streams import Stream
-from mlserver.errors import ConfigurationError, InferenceError, Kind, MLServerError, ModelError, WorkerDied
-from mlserver.metrics import check, merge
+from mlserver.errors import ConfigurationError, InferenceError, Kind, MLServerError, ModelError
 from mlserver.types import MetadataModelResponse
 from mlserver.types.tensors import TensorRequest, TensorResponse
 
-# What encoding raises for values that a request in code may hold and a frame has no word for.
-_UNSENDABLE = (TypeError, ValueError, OverflowError, RecursionError, ProtocolError)
 # Between the end of a socket and that of its process.
 _END_SECONDS = 0.5
 
@@ -82,21 +76,13 @@ class _Under:
         self.outcomes: list[Outcome] = []
 
 
-Models = Callable[[], Container[tuple[str, str]]]
-"""Names and versions ("" for none) of models."""
-
-
-def _no_models() -> Container[tuple[str, str]]:
-    return ()
-
-
 class WorkerProcess:
     """`gone` has the reason when the process has ended, or is as good as that: its calls are answered by then.
 
     `models` yields the names and versions of the models that it may tell of.
     """
 
-    def __init__(self, scheduler: Scheduler, models: Models = _no_models) -> None:
+    def __init__(self, scheduler: Scheduler, models: Models = no_models) -> None:
         self.desk = Desk()
         self.pid = 0
         self.heard = time.monotonic()
@@ -111,7 +97,7 @@ class WorkerProcess:
         self._numbers = 0
         self._calls: dict[int, _Under] = {}
         self._flights: dict[Flight, int] = {}
-        self._streams: dict[int, tuple[ModelQueue, Stream[TensorResponse]]] = {}
+        self._streams = RemoteStreams(self._link)
         self._custom = CustomCalls(self._link.say)
         self._served: dict[int, ModelQueue] = {}
         self._loads: dict[int, asyncio.Future[ModelCard]] = {}
@@ -178,8 +164,7 @@ class WorkerProcess:
         self.gone.set_result(reason)
         self._scheduler.leave(self)
         self._flights.clear()
-        for queue, stream in self._streams.values():
-            stream.feed(WorkerDied(queue.settings.name, queue.settings.version))
+        self._streams.end()
         self._custom.end()
         warming = [under.warmed for under in self._calls.values() if under.warmed is not None]
         asked: list[asyncio.Future[Any]] = [*self._loads.values(), *self._unloads.values(), *warming]
@@ -252,7 +237,7 @@ class WorkerProcess:
         try:
             frame.call(number, flight.request, flight.rows, flight.queue.handle)
             self._link.send(frame)
-        except _UNSENDABLE as error:
+        except UNSENDABLE as error:
             refusal = InferenceError(f"the request cannot be passed on to the model: {error}")
             self._loop.call_soon(self._unsent, number, Outcome(flight.members, None, refusal))
 
@@ -267,21 +252,13 @@ class WorkerProcess:
 
     async def stream(self, queue: ModelQueue, requests: AsyncIterator[TensorRequest]) -> AsyncGenerator[TensorResponse]:
         """Run the model's `predict_stream`. Raises MLServerError."""
-        number = self._number()
-        stream: Stream[TensorResponse] = Stream(number, self._link.say)
-        self._streams[number] = queue, stream
         self.desk.total += 1
-        self._link.say(Open(number, queue.handle))
-        stream.open()
-        feeder = self._loop.create_task(self._feed(number, stream, requests))
         try:
-            async for response in stream.messages():
-                yield response
+            async with contextlib.aclosing(self._streams.run(self._number(), queue, requests)) as responses:
+                async for response in responses:
+                    yield response
         finally:
             self.desk.total -= 1
-            feeder.cancel()
-            if number in self._streams:
-                self._link.say(Cancel(number))
 
     async def call(self, queue: ModelQueue, request: CustomRequest) -> CustomResponse:
         """Answer one of the model's own routes. Raises MLServerError."""
@@ -291,19 +268,6 @@ class WorkerProcess:
         finally:
             self.desk.total -= 1
 
-    async def _feed(self, number: int, stream: Stream[TensorResponse], requests: AsyncIterator[TensorRequest]) -> None:
-        try:
-            async for request in requests:
-                await stream.may_send()
-                frame = Frame()
-                frame.call(number, request, [1])
-                self._link.send(frame)
-            self._link.say(Done(number))
-        except MLServerError as error:
-            stream.feed(error)
-        except Exception as error:
-            stream.feed(ModelError.of(error))
-
     # What it says.
 
     def _take(self, word: Word, parsed: Parsed) -> None:
@@ -312,22 +276,18 @@ class WorkerProcess:
         if isinstance(word, Result):
             response = parsed.response(word)
             if word.number in self._streams:
-                self._streams[word.number][1].feed(response)
+                self._streams.feed(word.number, response)
             else:
                 self._answered(word.number, Outcome(word.members, response))
         elif isinstance(word, Failure):
             if word.number in self._streams:
-                self._streams[word.number][1].feed(error_of(word))
+                self._streams.feed(word.number, error_of(word))
             elif word.number in self._custom:
                 self._custom.take(word)
             else:
                 self._answered(word.number, Outcome(word.members, None, error_of(word)))
-        elif isinstance(word, Credit):
-            if word.number in self._streams:
-                self._streams[word.number][1].hear(word)
-        elif isinstance(word, Done):
-            _, stream = _expected(self._streams.pop(word.number, None), word)
-            stream.feed(None)
+        elif isinstance(word, Credit | Done):
+            self._streams.hear(word)
         elif isinstance(word, Awaits):
             queue = self._served.get(word.handle)
             if queue is not None:
@@ -353,7 +313,7 @@ class WorkerProcess:
         elif isinstance(word, Unload):
             _settle(_expected(self._unloads.get(word.handle), word), None)
         elif isinstance(word, Recorded):
-            _merge(word, self._models())
+            merge_recorded(word, self._models())
         else:
             raise ProtocolError(f"unexpected word {type(word).__name__}")
 
@@ -400,19 +360,6 @@ def _expected(found: T | None, word: Word) -> T:
 def _settle(asked: asyncio.Future[T], answer: T) -> None:
     if not asked.done():
         asked.set_result(answer)
-
-
-def _merge(word: Recorded, models: Container[tuple[str, str]]) -> None:
-    """Add what `models` have recorded in a worker. Raises ProtocolError for what no model can have.
-
-    Of others nothing is taken, so that labels are those of models.
-    """
-    deltas = [list(delta) for delta in word.deltas if (delta[2], delta[3]) in models]
-    try:
-        check(deltas)
-    except ValueError as error:
-        raise ProtocolError(f"what models recorded: {error}") from None
-    merge(deltas)
 
 
 def _load_error(word: NotLoaded) -> Exception:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Generic, TypeVar
 
-from mlserver.engine.frames import Credit, Done, Word
+from mlserver.engine.words import Credit, Done, Word
 from mlserver.errors import MLServerError
 
 M = TypeVar("M")

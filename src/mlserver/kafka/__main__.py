@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 
 from confluent_kafka import KafkaException
 
-from mlserver.engine.frames import Configure, Drain, Frame, Models, ProtocolError, Started, Word
+from mlserver.engine.frames import Frame, ProtocolError
+from mlserver.engine.words import Configure, Drain, Models, Started, Word
 from mlserver.kafka.bridge import Group, make_bridge, topics_by_group, topics_written
 from mlserver.kafka.door import Door, Surroundings
 from mlserver.kafka.link import Link, SchedulerGone

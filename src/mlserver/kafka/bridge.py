@@ -3,7 +3,7 @@
 import queue
 from collections.abc import Callable, Iterable, Sequence
 
-from mlserver.engine.frames import ModelTopics
+from mlserver.engine.words import ModelTopics
 from mlserver.kafka.config import consumer_config, producer_config, transactional_config
 from mlserver.kafka.reader import Batch, Reader
 from mlserver.kafka.transactions import Transactions

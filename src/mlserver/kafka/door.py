@@ -12,18 +12,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mlserver.engine.frames import (
-    Failure,
-    Frame,
-    Models,
-    ModelTopics,
-    Parsed,
-    ProtocolError,
-    Report,
-    Result,
-    Word,
-    error_of,
-)
+from mlserver.engine.frames import Frame, Parsed, ProtocolError, error_of
+from mlserver.engine.words import Failure, Models, ModelTopics, Report, Result, Word
 from mlserver.errors import InferenceError
 from mlserver.kafka.calls import Calls
 from mlserver.kafka.failpoints import hit

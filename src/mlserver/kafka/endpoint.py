@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from mlserver.dataplane import DataPlane
-from mlserver.engine.frames import Assembler, Call, Frame, Parsed, ProtocolError, Report, Started, Word
+from mlserver.engine.frames import UNSENDABLE, Assembler, Frame, Parsed, ProtocolError
 from mlserver.engine.isolate import Outcome
+from mlserver.engine.words import Call, Report, Started, Word
 from mlserver.errors import ModelError
 from mlserver.kafka.spans import begin, end
 from mlserver.types.tensors import TensorRequest
@@ -19,8 +20,6 @@ logger = logging.getLogger("mlserver.kafka")
 _FLUSH_SECONDS = 0.05
 # Calls to one model that run side by side, where `predict` is async.
 _MAX_CONCURRENT_CALLS = 64
-# What encoding raises for values that a runtime may put into an answer and msgpack has no word for.
-_UNSENDABLE = (TypeError, ValueError, OverflowError, RecursionError, ProtocolError)
 
 
 class Endpoint(asyncio.Protocol):
@@ -133,7 +132,7 @@ class _Answers:
         waiting, self._waiting = self._waiting, []
         try:
             self._send(_frame_of(waiting))
-        except _UNSENDABLE:
+        except UNSENDABLE:
             # An outcome that has no form on a socket: the others are sent, and that one is the model's failure.
             for one in waiting:
                 self._send_alone(*one)
@@ -141,7 +140,7 @@ class _Answers:
     def _send_alone(self, number: int, outcome: Outcome) -> None:
         try:
             self._send(_frame_of([(number, outcome)]))
-        except _UNSENDABLE as error:
+        except UNSENDABLE as error:
             failure = ModelError(f"the model's answer cannot be passed on: {error}")
             self._send(_frame_of([(number, Outcome(outcome.members, None, failure))]))
 

@@ -3,7 +3,7 @@
 from enum import Enum, auto
 from typing import Literal
 
-from mlserver.engine.frames import Failure
+from mlserver.engine.words import Failure
 from mlserver.errors import DeadlineExceeded, Kind, MLServerError, ModelNotFound, ModelNotReady, WorkerDied
 
 UnknownModel = Literal["error", "wait", "skip"]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from mlserver.engine.frames import ModelTopics
+from mlserver.engine.words import ModelTopics
 from mlserver.errors import InferenceError
 
 # What Kafka takes for a topic; "." and ".." are its only other exceptions.

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Sequence
 
 from mlserver.dataplane import DataPlane
-from mlserver.engine.frames import Configure, Drain, Models, ModelTopics, Report, Started
+from mlserver.engine.words import Configure, Drain, Models, ModelTopics, Report, Started
 from mlserver.errors import ConfigurationError
 from mlserver.events import KafkaFigures, Listener, tell
 from mlserver.kafka import failpoints
