@@ -25,7 +25,7 @@ from mlserver.types import (
     RepositoryIndexResponseItem,
     State,
 )
-from mlserver.types.tensors import TensorRequest, TensorResponse
+from mlserver.types.tensors import OutputRequest, TensorRequest, TensorResponse
 from mlserver.utils import generate_uuid
 
 logger = logging.getLogger("mlserver")
@@ -77,6 +77,7 @@ class DataPlane:
             _log_failure(served, request.id, error)
             raise
         self._tell(RequestDone(served.name, served.version, time.perf_counter() - begun, None))
+        response.keep(request.outputs)
         return _completed(response, served, request.id)
 
     def stream(
@@ -95,16 +96,19 @@ class DataPlane:
     ) -> AsyncIterator[TensorResponse]:
         begun = time.perf_counter()
         request_id: str | None = None
+        asked: list[OutputRequest] | None = None
 
         async def named() -> AsyncIterator[TensorRequest]:
-            nonlocal request_id
+            nonlocal request_id, asked
             async for request in requests:
+                asked = request.outputs
                 request_id = request.id = request.id or request_id or generate_uuid()
                 yield request
 
         responses = runner.stream(named())
         try:
             async for response in responses:
+                response.keep(asked)
                 yield _completed(response, served, request_id)
         except MLServerError as error:
             self._tell(RequestDone(served.name, served.version, time.perf_counter() - begun, error.kind))
@@ -129,6 +133,7 @@ class DataPlane:
         seconds = time.perf_counter() - begun
         for outcome in outcomes:
             if outcome.response is not None:
+                outcome.response.keep(request.outputs)
                 _completed(outcome.response, served, outcome.response.id)
             failure = None
             if outcome.error is not None:

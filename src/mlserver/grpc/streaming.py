@@ -19,7 +19,6 @@ from mlserver.grpc.errors import details_of, named
 from mlserver.grpc.inference import Inference
 from mlserver.grpc.metadata import Context
 from mlserver.types.tensors import TensorRequest, TensorResponse
-from mlserver.wire.protobuf import responses
 from mlserver.wire.protobuf.dataplane_pb2 import ModelInferRequest, ModelInferResponse, ModelStreamInferResponse
 from mlserver.wire.protobuf.requests import parsed
 
@@ -79,21 +78,21 @@ class Streams:
             return False
 
     async def _conversation(self, data: bytes, context: Context) -> None:
-        message = parsed(data)
-        first, raw = self._inference.asked(message, context), bool(message.raw_input_contents)
+        asked = self._inference.asked(parsed(data), context)
+        first = asked.request
         answers = self._dataplane.stream(first.model, first.version, self._requests(first, context))
         try:
             async with _closing(answers):
                 async for answer in answers:
                     context.set_trailing_metadata(self._inference.trailing(answer))
-                    await self._write(context, responses.message_of(answer, raw=raw))
+                    await self._write(context, self._inference.answer(answer, asked))
         except MLServerError as error:
             raise named(error, first.id) from error
 
     async def _requests(self, first: TensorRequest, context: Context) -> AsyncIterator[TensorRequest]:
         yield first
         while (data := await self._read(context)) is not None:
-            yield self._inference.asked(parsed(data), context, first.id)
+            yield self._inference.asked(parsed(data), context, first.id).request
 
     async def _answered_one_by_one(self, first: bytes, context: Context) -> None:
         data: bytes | None = first
@@ -110,15 +109,15 @@ class Streams:
 
     async def _answer(self, message: ModelInferRequest, context: Context) -> None:
         """All responses to one request, and where it asks for that, a last one without outputs that says so."""
-        raw = bool(message.raw_input_contents)
-        request = self._inference.asked(message, context)
+        asked = self._inference.asked(message, context)
+        request = asked.request
         final = bool((request.parameters or {}).pop(_WANTS_FINAL, False))
         answers = self._dataplane.stream(request.model, request.version, _only(request))
         made = ModelInferResponse(model_name=request.model, model_version=request.version or "")
         try:
             async with _closing(answers):
                 async for answer in answers:
-                    made = responses.message_of(answer, raw=raw)
+                    made = self._inference.answer(answer, asked)
                     if final:
                         made.parameters[_IS_FINAL].bool_param = False
                     await self._write(context, ModelStreamInferResponse(infer_response=made))

@@ -8,9 +8,9 @@ from mlserver.errors import InferenceError
 from mlserver.rest.requests import Request
 from mlserver.types.tensors import TensorRequest, TensorResponse
 from mlserver.wire.binary import binary_inputs, json_length, raw_request, response_parts
-from mlserver.wire.classes import classified
-from mlserver.wire.json import JsonReader, output_requests, response_bytes
-from mlserver.wire.words import NO_WISHES, Wishes, take_wishes
+from mlserver.wire.classes import classify
+from mlserver.wire.json import JsonReader, RequestHead, output_requests, response_bytes
+from mlserver.wire.words import NO_WISHES, Wishes, no_bytes_follow, take_wishes
 
 # More digits than any time has that somebody waits.
 _MAX_DIGITS = 15
@@ -51,7 +51,8 @@ def written(response: TensorResponse, asked: Asked, dataplane: DataPlane) -> tup
     if wishes is NO_WISHES:
         return response_bytes(response), None
     if wishes.classes:
-        _classify(response, asked, dataplane)
+        described = dataplane.model_metadata(asked.request.model, asked.request.version).outputs or ()
+        classify(response, wishes.classes, described)
     if not wishes.any_binary:
         return response_bytes(response), None
     json, buffers = response_parts(response, wishes)
@@ -63,6 +64,8 @@ def written(response: TensorResponse, asked: Asked, dataplane: DataPlane) -> tup
 
 def _of_json(request: Request, body: bytes, target: tuple[str, str | None], reader: JsonReader) -> Asked:
     head = reader.head(body)
+    if no_bytes_follow(head):  # KServe's client leaves the header out then
+        return _beside(head, memoryview(b""), request, target, reader)
     wishes = take_wishes(head)
     return Asked(reader.of_head(head, *target, headers=request.text_headers), wishes)
 
@@ -77,8 +80,13 @@ def _of_binary(
         asked = raw_request(body, dataplane.model_metadata(*target).inputs or (), *target)
         asked.headers = request.text_headers
         return Asked(asked, wishes)
-    head = reader.head(body[:length])
-    inputs = binary_inputs(head, memoryview(body)[length:], reader)
+    return _beside(reader.head(body[:length]), memoryview(body)[length:], request, target, reader)
+
+
+def _beside(
+    head: RequestHead, rest: memoryview, request: Request, target: tuple[str, str | None], reader: JsonReader
+) -> Asked:
+    inputs = binary_inputs(head, rest, reader)
     wishes = take_wishes(head)
     asked = TensorRequest(*target, inputs, head.id, head.parameters, output_requests(head), request.text_headers)
     return Asked(asked, wishes)
@@ -90,14 +98,3 @@ def _seconds(milliseconds: bytes) -> float:
         return int(milliseconds) / 1000
     shown = milliseconds[:64].decode("latin-1")
     raise InferenceError(f"expected a whole number of milliseconds above 0 in X-Request-Timeout-Ms, got {shown!r}")
-
-
-def _classify(response: TensorResponse, asked: Asked, dataplane: DataPlane) -> None:
-    """Put classes where they were asked for. Labels are in the parameter `labels` of the output's metadata."""
-    request, classes = asked.request, asked.wishes.classes
-    described = dataplane.model_metadata(request.model, request.version).outputs or ()
-    labels = {output.name: getattr(output.parameters, "labels", None) or () for output in described}
-    response.outputs = [
-        classified(tensor, classes[tensor.name], labels.get(tensor.name, ())) if tensor.name in classes else tensor
-        for tensor in response.outputs
-    ]

@@ -1,12 +1,25 @@
 """The protocol's extension `classification`: instead of an output's numbers, its highest ones with their places."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 
 import numpy as np
 
 from mlserver.errors import InferenceError
-from mlserver.types.tensors import Array, Tensor
+from mlserver.types import MetadataTensor
+from mlserver.types.tensors import Array, Tensor, TensorResponse
+
+
+def classify(response: TensorResponse, classes: Mapping[str, int], described: Sequence[MetadataTensor] = ()) -> None:
+    """Put so many classes in the place of each output named. Labels are the parameter `labels` of its metadata.
+
+    Raises InferenceError for an output that has none.
+    """
+    labels = {output.name: getattr(output.parameters, "labels", None) or () for output in described}
+    response.outputs = [
+        classified(tensor, classes[tensor.name], labels.get(tensor.name, ())) if tensor.name in classes else tensor
+        for tensor in response.outputs
+    ]
 
 
 def classified(tensor: Tensor, count: int, labels: Sequence[str] = ()) -> Tensor:

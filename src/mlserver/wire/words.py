@@ -5,6 +5,7 @@ neither models nor batch keys see them.
 from typing import Any
 
 from mlserver.errors import InferenceError
+from mlserver.types.tensors import TensorRequest
 from mlserver.wire.json_reader import RequestHead, has_parameters
 
 _MICROSECOND = 1e-6
@@ -53,21 +54,38 @@ def take_wishes(head: RequestHead) -> Wishes:
     for index, value in enumerate(head.inputs):
         if value.parameters is not None:
             _of_input(value.parameters, f"`$.inputs[{index}].parameters`")
+    return _taken(head, "`$.parameters`")
+
+
+def take_words(request: TensorRequest) -> Wishes:
+    """The same for a request whose inputs have been read, as those of gRPC are. Raises InferenceError."""
+    if request.parameters is None and not any(output.parameters for output in request.outputs or ()):
+        return NO_WISHES
+    return _taken(request, "`parameters`")
+
+
+def no_bytes_follow(head: RequestHead) -> bool:
+    """Whether inputs have `binary_data_size`, and 0 is all they say: then there is nothing behind the JSON."""
+    sizes = [value.parameters[BINARY_SIZE] for value in head.inputs if BINARY_SIZE in (value.parameters or ())]
+    return bool(sizes) and all(size == 0 for size in sizes)
+
+
+def _taken(asked: RequestHead | TensorRequest, at: str) -> Wishes:
     wishes = Wishes()
-    if head.parameters is not None:
-        _of_request(head.parameters, wishes)
-        head.parameters = head.parameters or None
-    for output in head.outputs or ():
+    if asked.parameters is not None:
+        _of_request(asked.parameters, wishes, at)
+        asked.parameters = asked.parameters or None
+    for output in asked.outputs or ():
         if output.parameters is not None:
             _of_output(output.name, output.parameters, wishes)
             output.parameters = output.parameters or None
     return wishes
 
 
-def _of_request(parameters: dict[str, Any], wishes: Wishes) -> None:
-    wishes.binary = _flag(parameters, "binary_data_output", "`$.parameters`") or False
-    microseconds = _count(parameters, "timeout", "`$.parameters`")
-    _count(parameters, "priority", "`$.parameters`")  # accepted, and all are alike
+def _of_request(parameters: dict[str, Any], wishes: Wishes, at: str) -> None:
+    wishes.binary = _flag(parameters, "binary_data_output", at) or False
+    microseconds = _count(parameters, "timeout", at)
+    _count(parameters, "priority", at)  # accepted, and all are alike
     if microseconds:  # 0 stands for the server's default
         wishes.timeout_seconds = microseconds * _MICROSECOND
 

@@ -1,4 +1,7 @@
-"""The clients of kserve: `python kserve_clients.py URL GRPC_ADDRESS`. One script, since to import kserve takes seconds."""
+"""The clients of kserve: `python kserve_clients.py URL GRPC_ADDRESS`.
+
+One script for both, since to import kserve takes seconds.
+"""
 
 import asyncio
 import logging
@@ -81,7 +84,9 @@ def datatypes(client: KServe) -> Any:
 
 @CHECKS("binary data")
 def no_json_has_them(client: KServe) -> Any:
-    return {name: _echo(client, array, name, binary_data=True) for name, array in ONLY_BINARY.items()}
+    """But for BYTES that are no text: the REST client cannot read its answers then."""
+    arrays = {name: array for name, array in ONLY_BINARY.items() if name != "BYTES" or not client.rest}
+    return {name: _echo(client, array, name, binary_data=True) for name, array in arrays.items()}
 
 
 @CHECKS("binary data")
@@ -142,8 +147,7 @@ def request_id(client: KServe) -> Any:
 def parameters(client: KServe) -> Any:
     own = {"text": "a", "whole": -3, "flag": True}
     found = client.infer("echo", [rows()], parameters=own).parameters
-    values = {name: getattr(found[name], f"{kind}_param", found[name]) for name, kind in _KINDS.items()}
-    return values
+    return {name: getattr(found[name], f"{kind}_param", found[name]) for name, kind in _KINDS.items()}
 
 
 _KINDS = {"text": "string", "whole": "int64", "flag": "bool"}
@@ -157,11 +161,6 @@ def unknown_model(client: KServe) -> Any:
 @CHECKS("errors")
 def wrong_shape(client: KServe) -> Any:
     return raised(lambda: client.infer("echo", [InferInput("x", [3, 2], "FP64", data=[1.0, 2.0])]), told)
-
-
-@CHECKS("errors")
-def unknown_output(client: KServe) -> Any:
-    return raised(lambda: client.infer("sum", [rows()], request_outputs=[RequestedOutput("none")]), told)
 
 
 @CHECKS("errors")

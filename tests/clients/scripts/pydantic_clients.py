@@ -1,7 +1,7 @@
 """pydantic-open-inference: `python pydantic_clients.py URL`."""
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from checks import Checks, raised, report
 from pydantic_open_inference import DatatypeOverride, InputsBaseModel, OutputsBaseModel, RemoteModel
@@ -9,10 +9,17 @@ from pydantic_open_inference import DatatypeOverride, InputsBaseModel, OutputsBa
 CHECKS = Checks()
 
 
+class Row(NamedTuple):
+    """Two numbers."""
+
+    first: float
+    second: float
+
+
 class Rows(InputsBaseModel):  # type: ignore[misc]
     """What `sum` takes."""
 
-    rows: Annotated[list[tuple[float, float]], DatatypeOverride("FP64")]
+    rows: Annotated[list[Row], DatatypeOverride("FP64")]
 
 
 class Sums(OutputsBaseModel):  # type: ignore[misc]
@@ -50,7 +57,7 @@ class Same(OutputsBaseModel):  # type: ignore[misc]
     one: str
 
 
-SENT = Rows(rows=[(1.0, 2.0), (3.0, 5.0)])
+SENT = Rows(rows=[Row(1.0, 2.0), Row(3.0, 5.0)])
 
 
 def remote(url: str, name: str, inputs: Any, outputs: Any, **options: Any) -> Any:

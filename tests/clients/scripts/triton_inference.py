@@ -157,11 +157,6 @@ def wrong_shape(triton: Triton) -> Any:
 
 
 @CHECKS("errors")
-def unknown_output(triton: Triton) -> Any:
-    return raised(lambda: triton.client.infer("sum", [triton.rows()], outputs=[triton.output("none")]), told)
-
-
-@CHECKS("errors")
 def refused_by_the_model(triton: Triton) -> Any:
     return raised(lambda: triton.client.infer("sum", [triton.tensor(np.ones((1, 3)), "FP64")]), told)
 
