@@ -25,8 +25,8 @@ below and unchanged:
 |---|{rule}
 {rows}
 
-**yes**: it works. **refused**: the server says no, with an error of the client that tells why. **–**: this client has no
-such call. What stands behind each cell is in `tests/clients/scripts`.
+**yes**: it works. **refused**: the server says no, with an error of the client that tells why. **-**: this client has
+no such call. What stands behind each cell is in `tests/clients/scripts`.
 
 - Over gRPC, tritonclient sends tensors raw, and kserve raw or typed.
 - The REST client of kserve reads BYTES as text, and fails on its own at bytes that are none.
@@ -76,7 +76,7 @@ def versions() -> list[tuple[str, str]]:
 def _cell(results: dict[str, Any], client: str, capability: str) -> str:
     checks = results[client].get(capability)
     if checks is None:
-        return "–"  # noqa: RUF001 - a dash
+        return "-"
     if any(expected(client, capability, check) != found for check, found in checks.items()):
         return "no"
     return "refused" if capability in REFUSED else "yes"

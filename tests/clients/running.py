@@ -3,12 +3,11 @@
 import json
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tests.clients.environments import python_of
+from tests.docs.pages import ROOT
 
-FOLDER = Path(__file__).with_name("scripts")
 PATIENCE_SECONDS = 120
 
 
@@ -22,21 +21,21 @@ class Addresses:
 
 @dataclass(frozen=True)
 class Script:
-    """A file of `scripts` and its arguments, in which `{rest}` and `{grpc}` are the server's addresses."""
+    """A module of `scripts` and its arguments, in which `{rest}` and `{grpc}` are the server's addresses."""
 
     environment: str
     arguments: tuple[str, ...]
 
 
 SCRIPTS = (
-    Script("triton", ("triton.py", "http", "{rest}")),
-    Script("triton", ("triton.py", "http.aio", "{rest}")),
-    Script("triton", ("triton.py", "grpc", "{grpc}")),
-    Script("triton", ("triton.py", "grpc.aio", "{grpc}")),
-    Script("kserve", ("kserve_clients.py", "http://{rest}", "{grpc}")),
-    Script("open-inference", ("open_inference_clients.py", "http://{rest}")),
-    Script("open-inference", ("pydantic_clients.py", "http://{rest}")),
-    Script("open-inference", ("requests_client.py", "http://{rest}")),
+    Script("triton", ("triton", "http", "{rest}")),
+    Script("triton", ("triton", "http.aio", "{rest}")),
+    Script("triton", ("triton", "grpc", "{grpc}")),
+    Script("triton", ("triton", "grpc.aio", "{grpc}")),
+    Script("kserve", ("kserve_clients", "http://{rest}", "{grpc}")),
+    Script("open-inference", ("open_inference_clients", "http://{rest}")),
+    Script("open-inference", ("pydantic_clients", "http://{rest}")),
+    Script("open-inference", ("requests_client", "http://{rest}")),
 )
 
 
@@ -44,7 +43,8 @@ def run(script: Script, addresses: Addresses) -> dict[str, Any]:
     """What the script reports: client -> capability -> check -> result."""
     name, *arguments = (word.format(rest=addresses.rest, grpc=addresses.grpc) for word in script.arguments)
     done = subprocess.run(
-        [python_of(script.environment), FOLDER / name, *arguments],
+        [python_of(script.environment), "-m", f"tests.clients.scripts.{name}", *arguments],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,

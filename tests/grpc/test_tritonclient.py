@@ -88,7 +88,7 @@ def test_compression_and_parameters(client: Any, algorithm: str) -> None:
     )
     response = answer.get_response()
     assert (response.id, response.parameters["own"].double_param) == ("one", 0.5)
-    assert response.parameters["priority"].int64_param == 2
+    assert set(response.parameters) == {"own"}  # what the protocol has words for is the server's
 
 
 def test_a_stream_of_requests(client: Any) -> None:

@@ -71,7 +71,11 @@ def test_json_and_binary_in_one_request_and_one_answer(served: Served) -> None:
         {"name": "j", "shape": [2], "datatype": "BYTES", "data": ["é", ""]},
         tensor("b", b, "FP32"),
     ]
-    outputs = [{"name": "j", "parameters": {"binary_data": True}}, {"name": "b", "parameters": {"binary_data": False}}]
+    outputs = [
+        {"name": "a"},
+        {"name": "j", "parameters": {"binary_data": True}},
+        {"name": "b", "parameters": {"binary_data": False}},
+    ]
     body = {"inputs": inputs, "outputs": outputs, "parameters": {"binary_data_output": True}}
     shown, rest = parts(ask(served, "echo", body, a.tobytes() + b.tobytes()))
     assert [output.get("data") for output in shown["outputs"]] == [None, None, [1.5]]

@@ -66,7 +66,9 @@ def take_words(request: TensorRequest) -> Wishes:
 
 def no_bytes_follow(head: RequestHead) -> bool:
     """Whether inputs have `binary_data_size`, and 0 is all they say: then there is nothing behind the JSON."""
-    sizes = [value.parameters[BINARY_SIZE] for value in head.inputs if BINARY_SIZE in (value.parameters or ())]
+    sizes = [
+        value.parameters[BINARY_SIZE] for value in head.inputs if value.parameters and BINARY_SIZE in value.parameters
+    ]
     return bool(sizes) and all(size == 0 for size in sizes)
 
 

@@ -1,4 +1,4 @@
-"""The clients of kserve: `python kserve_clients.py URL GRPC_ADDRESS`.
+"""The clients of kserve: `python -m tests.clients.scripts.kserve_clients URL GRPC_ADDRESS`.
 
 One script for both, since to import kserve takes seconds.
 """
@@ -10,10 +10,11 @@ from collections.abc import Coroutine
 from typing import Any
 
 import numpy as np
-from checks import Checks, raised, report
 from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest, RESTConfig
 from kserve.protocol.infer_type import RequestedOutput
-from tensors import ARRAYS, HALF, ODD_SHAPES, ONLY_BINARY, same
+
+from tests.clients.scripts.checks import Checks, raised, report
+from tests.clients.scripts.tensors import ARRAYS, HALF, ODD_SHAPES, ONLY_BINARY, same
 
 
 class KServe:

@@ -1,13 +1,14 @@
-"""open-inference-openapi, plain and asyncio: `python open_inference_clients.py URL`."""
+"""open-inference-openapi, plain and asyncio: `python -m tests.clients.scripts.open_inference_clients URL`."""
 
 import asyncio
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from checks import Checks, raised, report
 from open_inference.openapi.client import AsyncOpenInferenceClient, OpenInferenceClient
 from open_inference.openapi.types import InferenceRequest, RequestInput, RequestOutput
+
+from tests.clients.scripts.checks import Checks, raised, report
 
 CHECKS = Checks()
 VALUES: dict[str, list[Any]] = {

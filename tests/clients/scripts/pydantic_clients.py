@@ -1,10 +1,11 @@
-"""pydantic-open-inference: `python pydantic_clients.py URL`."""
+"""pydantic-open-inference: `python -m tests.clients.scripts.pydantic_clients URL`."""
 
 import sys
 from typing import Annotated, Any, NamedTuple
 
-from checks import Checks, raised, report
 from pydantic_open_inference import DatatypeOverride, InputsBaseModel, OutputsBaseModel, RemoteModel
+
+from tests.clients.scripts.checks import Checks, raised, report
 
 CHECKS = Checks()
 

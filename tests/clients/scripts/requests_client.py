@@ -1,4 +1,4 @@
-"""requests, which knows nothing of the protocol: `python requests_client.py URL`."""
+"""requests, which knows nothing of the protocol: `python -m tests.clients.scripts.requests_client URL`."""
 
 import gzip
 import json
@@ -8,7 +8,8 @@ import zlib
 from typing import Any
 
 import requests
-from checks import Checks, raised, report
+
+from tests.clients.scripts.checks import Checks, raised, report
 
 CHECKS = Checks()
 ROWS = {"name": "rows", "shape": [2, 2], "datatype": "FP64", "data": [[1.0, 2.0], [3.0, 5.0]]}

@@ -4,9 +4,10 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from checks import Checks, raised
-from tensors import ARRAYS, HALF, ODD_SHAPES, ONLY_BINARY, same
-from triton_kinds import Triton, told
+
+from tests.clients.scripts.checks import Checks, raised
+from tests.clients.scripts.tensors import ARRAYS, HALF, ODD_SHAPES, ONLY_BINARY, same
+from tests.clients.scripts.triton_kinds import Triton, told
 
 CHECKS = Checks()
 

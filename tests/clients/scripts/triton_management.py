@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from checks import Checks, raised
-from triton_kinds import Triton, told
+from tests.clients.scripts.checks import Checks, raised
+from tests.clients.scripts.triton_kinds import Triton, told
 
 CHECKS = Checks()
 

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
-from checks import Checks
-from triton_kinds import Triton
+
+from tests.clients.scripts.checks import Checks
+from tests.clients.scripts.triton_kinds import Triton
 
 CHECKS = Checks()
 GRPC_CHECKS = Checks()
