@@ -1,0 +1,74 @@
+"""The same request by JSON, by binary REST, and by gRPC with typed and with raw contents: equal results and errors."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tests.contract.bad import BAD, ONE, echo
+from tests.contract.doors import TABLE, Answer, Doors, Refusal, Told
+from tests.contract.questions import Input, NoFormError, Question
+from tests.contract.strategies import questions
+
+
+def told(doors: Doors, question: Question) -> Iterator[tuple[str, Told]]:
+    """The answer in each form that the question has."""
+    for form, ask in doors.forms.items():
+        try:
+            yield form, ask(question)
+        except NoFormError:
+            continue
+
+
+def the_answer(doors: Doors, question: Question) -> Answer:
+    """The one that all forms have."""
+    answers = dict(told(doors, question))
+    found = answers["JSON"]
+    assert isinstance(found, Answer), found
+    assert list(answers.values()) == [found] * len(answers)
+    return found
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(question=questions())
+def test_results_are_equal(doors: Doors, question: Question) -> None:
+    answer = the_answer(doors, question)
+    sent = {value.name: (value.datatype, value.shape, value.data) for value in question.inputs}
+    asked = list(question.outputs) or list(sent)
+    assert answer.outputs == {name: sent[name] for name in asked}
+    assert (answer.model, answer.id, answer.parameters) == ("echo", question.id, question.parameters)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        Question("sum", [Input("x", "FP32", [2, 2], [1.0, 2.0, 3.0, 5.0])]),
+        Question("versioned", [ONE], version="2"),
+        Question("versioned", [ONE]),
+        echo(ONE, parameters={"timeout": 60_000_000, "priority": 3, "own": "kept"}),
+        echo(ONE, outputs={"x": {"classification": 1}}),
+        echo(Input("x", "BOOL", [2], [1, 0])),
+    ],
+    ids=["rows", "version", "default version", "words of the protocol", "classes", "numbers for BOOL"],
+)
+def test_results_of_others_are_equal(doors: Doors, question: Question) -> None:
+    the_answer(doors, question)
+
+
+def test_words_of_the_protocol_are_not_the_models(doors: Doors) -> None:
+    words = {"timeout": 60_000_000, "priority": 3, "own": "kept"}
+    assert the_answer(doors, echo(ONE, parameters=words)).parameters == {"own": "kept"}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_errors_are_equal(doors: Doors, name: str) -> None:
+    question, kind = BAD[name]
+    status, code = TABLE[kind]
+    expected = {"JSON": status, "binary": status, "typed": code, "raw": code}
+    found = dict(told(doors, question))
+    for form, answer in found.items():
+        assert isinstance(answer, Refusal), (form, answer)
+        assert answer.status == expected[form], (form, answer)
+        assert answer.message
+        assert "Traceback" not in answer.message
+    assert {"JSON", "typed"} & set(found)
