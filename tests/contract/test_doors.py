@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.contract.bad import BAD, ONE, echo
 from tests.contract.doors import TABLE, Answer, Doors, Refusal, Told
-from tests.contract.questions import Input, NoFormError, Question
+from tests.contract.known import BAD, GOOD
+from tests.contract.questions import NoFormError, Question
 from tests.contract.strategies import questions
 
 
@@ -39,25 +39,13 @@ def test_results_are_equal(doors: Doors, question: Question) -> None:
     assert (answer.model, answer.id, answer.parameters) == ("echo", question.id, question.parameters)
 
 
-@pytest.mark.parametrize(
-    "question",
-    [
-        Question("sum", [Input("x", "FP32", [2, 2], [1.0, 2.0, 3.0, 5.0])]),
-        Question("versioned", [ONE], version="2"),
-        Question("versioned", [ONE]),
-        echo(ONE, parameters={"timeout": 60_000_000, "priority": 3, "own": "kept"}),
-        echo(ONE, outputs={"x": {"classification": 1}}),
-        echo(Input("x", "BOOL", [2], [1, 0])),
-    ],
-    ids=["rows", "version", "default version", "words of the protocol", "classes", "numbers for BOOL"],
-)
-def test_results_of_others_are_equal(doors: Doors, question: Question) -> None:
-    the_answer(doors, question)
+@pytest.mark.parametrize("name", GOOD)
+def test_results_of_others_are_equal(doors: Doors, name: str) -> None:
+    the_answer(doors, GOOD[name])
 
 
 def test_words_of_the_protocol_are_not_the_models(doors: Doors) -> None:
-    words = {"timeout": 60_000_000, "priority": 3, "own": "kept"}
-    assert the_answer(doors, echo(ONE, parameters=words)).parameters == {"own": "kept"}
+    assert the_answer(doors, GOOD["words of the protocol"]).parameters == {"own": "kept"}
 
 
 @pytest.mark.parametrize("name", BAD)

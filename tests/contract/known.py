@@ -1,4 +1,4 @@
-"""Requests that are refused, each with the kind of error that every door gives."""
+"""Requests that are answered; and those that are refused, each with the kind of error that every door gives."""
 
 from dataclasses import replace
 
@@ -16,6 +16,19 @@ def raises(how: str) -> Question:
     """A question that the model has its own answer to."""
     return Question("raises", [ONE], parameters={"how": how})
 
+
+GOOD: dict[str, Question] = {
+    "rows": Question("sum", [Input("x", "FP32", [2, 2], [1.0, 2.0, 3.0, 5.0])]),
+    "version": Question("versioned", [ONE], version="2"),
+    "default version": Question("versioned", [ONE]),
+    "words of the protocol": echo(ONE, parameters={"timeout": 60_000_000, "priority": 3, "own": "kept"}),
+    "parameters": echo(ONE, parameters={"text": "\u00fc", "whole": -(2**63), "real": 0.5, "flag": False}),
+    "classes": echo(ONE, outputs={"x": {"classification": 1}}),
+    "one of two": echo(ONE, Input("y", "BYTES", [2, 1], ["", "z\u00fcrich"]), outputs={"y": {}}),
+    "numbers for BOOL": echo(Input("x", "BOOL", [2], [1, 0])),
+    "nothing": echo(Input("x", "INT16", [0, 3], []), Input("y", "BYTES", [0], [])),
+    "a scalar": echo(Input("x", "UINT64", [], [2**64 - 1])),
+}
 
 BAD: dict[str, tuple[Question, str]] = {
     "no inputs": (echo(), "invalid"),
