@@ -82,6 +82,13 @@ def test_json_and_binary_in_one_request_and_one_answer(served: Served) -> None:
     assert rest == a.tobytes() + b"\x02\x00\x00\x00\xc3\xa9\x00\x00\x00\x00"
 
 
+@pytest.mark.parametrize("data", [{}, {"data": None}])
+def test_no_bytes_need_no_header(served: Served, data: dict[str, Any]) -> None:
+    body = {"inputs": [tensor("x", np.zeros((0, 2)), "FP64") | data, tensor("t", np.zeros(0, "u1"), "BYTES")]}
+    answer = infer(served, json.dumps(body).encode(), "/v2/models/echo/infer")
+    assert [(output["shape"], output["data"]) for output in answer.json()["outputs"]] == [([0, 2], []), ([0], [])]
+
+
 @pytest.mark.parametrize("datatype", ["FP16", "BF16"])
 def test_half_floats(served: Served, datatype: str) -> None:
     array = np.array([[0x3F80, 0xFFFF]], "<u2")

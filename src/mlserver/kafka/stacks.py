@@ -4,9 +4,9 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 
 from mlserver.engine.rows import batch_key, merge, row_count
-from mlserver.errors import InferenceError, MLServerError
+from mlserver.errors import InferenceError, MLServerError, PayloadTooLarge
 from mlserver.kafka.forms import binary_request, is_protobuf, json_request, message_request
-from mlserver.kafka.records import JSON_LENGTH, Record, request_of
+from mlserver.kafka.records import JSON_LENGTH, Record, addressed, request_of
 from mlserver.kafka.routes import Routes
 from mlserver.types.tensors import TensorRequest
 from mlserver.wire.json import JsonReader, RequestHead, output_requests
@@ -22,10 +22,11 @@ _Stack = list[tuple[Record, RequestHead | TensorRequest]]
 class Stacker:
     """Decodes records and stacks those that may be predicted together. Belongs to one thread."""
 
-    def __init__(self, routes: Routes) -> None:
+    def __init__(self, routes: Routes, reader: JsonReader | None = None, max_body_bytes: int | None = None) -> None:
         self.bounds: Bounds = {}
         self.routes = routes
-        self._reader = JsonReader()
+        self._reader = reader or JsonReader()
+        self._max_body_bytes = max_body_bytes
 
     def calls(self, records: Sequence[Record]) -> list[Asked]:
         """What to ask for `records`; one that cannot be asked has its `error`, and is in none of the calls."""
@@ -50,6 +51,9 @@ class Stacker:
 
     def _decoded(self, record: Record) -> "RequestHead | TensorRequest":
         """The request in a record: whole, or of JSON the head. Raises MLServerError."""
+        if self._max_body_bytes is not None and len(record.value or b"") > self._max_body_bytes:
+            addressed(record, self.routes)
+            raise PayloadTooLarge(self._max_body_bytes)
         if is_protobuf(record):
             return message_request(record, self.routes)
         if JSON_LENGTH in record.seen():
