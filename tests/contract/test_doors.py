@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from tests.contract.doors import TABLE, Answer, Doors, Refusal, Told
 from tests.contract.known import BAD, GOOD
@@ -29,7 +29,7 @@ def the_answer(doors: Doors, question: Question) -> Answer:
     return found
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(question=questions())
 def test_results_are_equal(doors: Doors, question: Question) -> None:
     answer = the_answer(doors, question)

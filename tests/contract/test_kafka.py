@@ -54,7 +54,7 @@ def answer_in(record: Got) -> Answer:
     value = record.value or b""
     if record.header("content-type") == b"application/x-protobuf":
         return of_message(ModelInferResponse.FromString(value))
-    length = record.header(HEADER.lower())
+    length = record.header(HEADER)
     return of_json(value, length.decode() if length else None)
 
 
