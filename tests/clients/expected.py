@@ -100,6 +100,7 @@ _TRITON_HTTP = {
 }
 _TRITON_GRPC = {
     **_TRITON,
+    "health": {"unknown_model_is_not_ready": _triton("StatusCode.NOT_FOUND", _NONE)},
     "repository": {"load_unknown": _triton("StatusCode.NOT_FOUND", _NONE)},
     "errors": {
         "unknown_model": _triton("StatusCode.NOT_FOUND", _NONE),
@@ -176,6 +177,7 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
     },
     "kserve gRPC": {
         **_KSERVE,
+        "health": {"model_ready": True, "unknown_model_is_not_ready": ["AioRpcError", ["NOT_FOUND", _NONE]]},
         "errors": {
             "unknown_model": ["AioRpcError", ["NOT_FOUND", _NONE]],
             "wrong_shape": [

@@ -71,6 +71,14 @@ def model_ready(client: KServe) -> Any:
     return client.ask("is_model_ready", "echo")
 
 
+@CHECKS("health")
+def unknown_model_is_not_ready(client: KServe) -> Any:
+    """Over REST it says no, over gRPC it raises."""
+    if client.rest:
+        return client.ask("is_model_ready", "none")
+    return raised(lambda: client.ask("is_model_ready", "none"), told)
+
+
 def _echo(client: KServe, array: Any, datatype: str, **how: Any) -> Any:
     # Over REST, binary answers are asked for; gRPC answers as it was asked.
     parameters = {"binary_data_output": True} if client.rest and how["binary_data"] else None

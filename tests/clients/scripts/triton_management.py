@@ -18,6 +18,14 @@ def model_ready(triton: Triton) -> Any:
     return [triton.client.is_model_ready("echo"), triton.client.is_model_ready("versioned", "2")]
 
 
+@CHECKS("health")
+def unknown_model_is_not_ready(triton: Triton) -> Any:
+    """Over HTTP it says no, over gRPC it raises."""
+    if triton.http:
+        return triton.client.is_model_ready("none")
+    return raised(lambda: triton.client.is_model_ready("none"), told)
+
+
 @CHECKS("metadata")
 def server(triton: Triton) -> Any:
     metadata = triton.client.get_server_metadata(**triton.as_json)
