@@ -26,6 +26,10 @@ format: .venv/.installed
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
 
+# What kserve's server needs and its clients do not; they are installed without.
+KSERVE_UNUSED := aiohttp-retry cryptography cffi grpcio-tools httptools pillow pyasn1 pycparser pyjwt python-dotenv \
+	setuptools uvloop websockets
+
 # Versions and hashes for Python 3.11 to 3.13 on any platform; no index lines, so that any index serves them. What runs has
 # the versions that the tests have run with: tritonclient, which is only among these, bounds protobuf from above.
 # Of xgboost the tests take the build without a GPU's libraries: both are one module, and cannot be installed together.
@@ -35,6 +39,11 @@ lock: .venv/.installed
 		--no-emit-package nvidia-nccl-cu12 --no-emit-package nvidia-nccl-cu13 pyproject.toml -o requirements/dev.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header --upgrade -c requirements/dev.txt pyproject.toml -o requirements/runtime.txt
+	for clients in triton kserve open-inference; do \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+			--no-annotate --no-header --upgrade $(foreach name,$(KSERVE_UNUSED),--no-emit-package $(name)) \
+			requirements/clients-$$clients.in -o requirements/clients-$$clients.txt || exit 1; \
+	done
 
 # The Python modules of src/mlserver/wire/protobuf/*.proto; a test sees that they are current.
 protobuf: .venv/.installed

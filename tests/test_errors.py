@@ -57,3 +57,8 @@ def test_names_of_before() -> None:
 def test_messages(error: MLServerError, text: str) -> None:
     assert str(error) == text
     assert error.status_code is None
+
+
+def test_a_status_is_a_number() -> None:
+    assert MLServerError("gone", status_code=410).status_code == 410
+    assert MLServerError("gone", status_code="410").status_code is None  # type: ignore[arg-type]

@@ -26,7 +26,7 @@ from mlserver.types import (
     RepositoryIndexResponseItem,
     State,
 )
-from mlserver.types.tensors import TensorRequest, TensorResponse
+from mlserver.types.tensors import OutputRequest, TensorRequest, TensorResponse
 from mlserver.utils import generate_uuid
 
 logger = logging.getLogger("mlserver")
@@ -88,6 +88,7 @@ class DataPlane:
         finally:
             served.in_flight -= 1
         self._tell(RequestDone(served.name, served.version, time.perf_counter() - begun, None))
+        response.keep(request.outputs)
         return _completed(response, served, request.id)
 
     def stream(
@@ -106,10 +107,12 @@ class DataPlane:
     ) -> AsyncIterator[TensorResponse]:
         begun = time.perf_counter()
         request_id: str | None = None
+        asked: list[OutputRequest] | None = None
 
         async def named() -> AsyncIterator[TensorRequest]:
-            nonlocal request_id
+            nonlocal request_id, asked
             async for request in requests:
+                asked = request.outputs
                 request_id = request.id = request.id or request_id or generate_uuid()
                 if self.tracer is not None:
                     _traced(request, served)
@@ -119,6 +122,7 @@ class DataPlane:
         served.in_flight += 1
         try:
             async for response in responses:
+                response.keep(asked)
                 yield _completed(response, served, request_id)
         except MLServerError as error:
             self._tell(RequestDone(served.name, served.version, time.perf_counter() - begun, error.kind))
@@ -147,6 +151,7 @@ class DataPlane:
         seconds = time.perf_counter() - begun
         for outcome in outcomes:
             if outcome.response is not None:
+                outcome.response.keep(request.outputs)
                 _completed(outcome.response, served, outcome.response.id)
             failure = None
             if outcome.error is not None:

@@ -58,7 +58,8 @@ class MLServerError(Exception):
 
     def __init__(self, msg: str, status_code: int | None = None) -> None:
         super().__init__(msg)
-        self.status_code = status_code
+        # Models say anything; what is no number would end the worker that sends it.
+        self.status_code = status_code if isinstance(status_code, int) else None
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""

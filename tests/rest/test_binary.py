@@ -71,11 +71,22 @@ def test_json_and_binary_in_one_request_and_one_answer(served: Served) -> None:
         {"name": "j", "shape": [2], "datatype": "BYTES", "data": ["é", ""]},
         tensor("b", b, "FP32"),
     ]
-    outputs = [{"name": "j", "parameters": {"binary_data": True}}, {"name": "b", "parameters": {"binary_data": False}}]
+    outputs = [
+        {"name": "a"},
+        {"name": "j", "parameters": {"binary_data": True}},
+        {"name": "b", "parameters": {"binary_data": False}},
+    ]
     body = {"inputs": inputs, "outputs": outputs, "parameters": {"binary_data_output": True}}
     shown, rest = parts(ask(served, "echo", body, a.tobytes() + b.tobytes()))
     assert [output.get("data") for output in shown["outputs"]] == [None, None, [1.5]]
     assert rest == a.tobytes() + b"\x02\x00\x00\x00\xc3\xa9\x00\x00\x00\x00"
+
+
+@pytest.mark.parametrize("data", [{}, {"data": None}])
+def test_no_bytes_need_no_header(served: Served, data: dict[str, Any]) -> None:
+    body = {"inputs": [tensor("x", np.zeros((0, 2)), "FP64") | data, tensor("t", np.zeros(0, "u1"), "BYTES")]}
+    answer = infer(served, json.dumps(body).encode(), "/v2/models/echo/infer")
+    assert [(output["shape"], output["data"]) for output in answer.json()["outputs"]] == [([0, 2], []), ([0], [])]
 
 
 @pytest.mark.parametrize("datatype", ["FP16", "BF16"])

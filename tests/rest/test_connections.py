@@ -1,5 +1,6 @@
 """Connections: order, keep-alive, chunks, interim answers, and callers who leave or talk nonsense."""
 
+import contextlib
 import json
 import socket
 import time
@@ -99,8 +100,9 @@ def test_malformed(served: Served, data: bytes) -> None:
 def test_a_head_without_end(served: Served) -> None:
     with Raw(served.port) as raw:
         raw.send(b"GET /v2 HTTP/1.1\r\nX: ")
-        for _ in range(6):
-            raw.send(b"x" * 65536)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may be answered before all is sent
+            for _ in range(6):
+                raw.send(b"x" * 65536)
         assert raw.answer().status == 431
         assert raw.closed()
 

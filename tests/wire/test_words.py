@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from mlserver.errors import InferenceError
+from mlserver.types.tensors import OutputRequest, TensorRequest
 from mlserver.wire.json import JsonReader, RequestHead
-from mlserver.wire.words import NO_WISHES, take_wishes
+from mlserver.wire.words import NO_WISHES, take_wishes, take_wishes
 
 READER = JsonReader()
 INPUT = {"name": "x", "shape": [1], "datatype": "INT8", "data": [1]}
@@ -66,3 +67,14 @@ def test_nothing_is_left_of_parameters_that_were_words_only() -> None:
 def test_words_that_cannot_be(fields: dict[str, Any], error: str) -> None:
     with pytest.raises(InferenceError, match=error):
         take_wishes(head(**fields))
+
+
+def test_words_of_a_request_that_has_been_read() -> None:
+    assert take_wishes(TensorRequest("m", None, [], outputs=[OutputRequest("y")])) is NO_WISHES
+    outputs = [OutputRequest("y", {"classification": 2, "kept": 1})]
+    request = TensorRequest("m", None, [], parameters={"timeout": 1_000_000}, outputs=outputs)
+    wishes = take_wishes(request)
+    assert (wishes.timeout_seconds, wishes.classes) == (1.0, {"y": 2})
+    assert (request.parameters, outputs[0].parameters) == (None, {"kept": 1})
+    with pytest.raises(InferenceError, match=r"timeout, got 'soon' - at `parameters`"):
+        take_wishes(TensorRequest("m", None, [], parameters={"timeout": "soon"}))

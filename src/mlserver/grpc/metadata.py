@@ -59,6 +59,14 @@ def deadline_of(context: Context) -> float | None:
     return None if remaining is None else time.monotonic() + remaining
 
 
+def sooner(deadline: float | None, seconds: float | None) -> float | None:
+    """`deadline`, or `seconds` from now where that comes before it."""
+    if seconds is None:
+        return deadline
+    own = time.monotonic() + seconds
+    return own if deadline is None else min(own, deadline)
+
+
 def peer_of(context: Context) -> str | None:
     """The caller's IP address; None where it has none."""
     kind, _, address = unquote(context.peer() or "").partition(":")

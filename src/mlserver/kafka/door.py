@@ -29,6 +29,7 @@ from mlserver.kafka.stacks import Asked, Stacker
 from mlserver.kafka.transactions import Transactions
 from mlserver.kafka.writer import Writer
 from mlserver.settings import Settings
+from mlserver.wire.json import JsonReader
 
 # The longest wait for a socket or a bell, which both end it.
 _IDLE_SECONDS = 0.1
@@ -57,7 +58,9 @@ class Door:
         self._ordering: Ordering = "partition" if exactly_once else settings.kafka_ordering
         self._unknown_model = settings.kafka_unknown_model
         self._settings = settings
-        self._stacker = Stacker(self._routes([]), traced=bool(settings.tracing_server))
+        reader = JsonReader(settings.max_json_depth)
+        traced = bool(settings.tracing_server)
+        self._stacker = Stacker(self._routes([]), reader, settings.max_body_bytes, traced=traced)
         self._calls = Calls()
         self._order: Order[Record] = Order()
         self._retries = Retries(settings.kafka_retry_max_attempts, settings.kafka_retry_backoff_seconds)

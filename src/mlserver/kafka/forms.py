@@ -21,10 +21,10 @@ from mlserver.kafka.records import (
 from mlserver.kafka.routes import Routes
 from mlserver.types.tensors import TensorRequest, TensorResponse
 from mlserver.wire.binary import HEADER, binary_inputs, json_length, response_parts
-from mlserver.wire.classes import classified
+from mlserver.wire.classes import classify
 from mlserver.wire.json import JsonReader, RequestHead, member_bytes, output_requests, response_bytes
 from mlserver.wire.protobuf import requests, responses
-from mlserver.wire.words import NO_WISHES, Wishes, take_wishes
+from mlserver.wire.words import NO_WISHES, Wishes, take_wishes, take_wishes
 
 _PROTOBUF = frozenset({"application/x-protobuf", "application/protobuf", "application/vnd.google.protobuf"})
 
@@ -48,6 +48,10 @@ def message_request(record: Record, routes: Routes) -> TensorRequest:
     if message.raw_input_contents:
         record.form = Form.PROTOBUF_RAW
     request = requests.request_of(message, request_headers(record))
+    wishes = take_wishes(request)
+    if wishes is not NO_WISHES:
+        record.wishes = wishes
+        hurry(record)
     request.model, request.version, request.deadline = record.model, record.version, record.deadline
     request.id = identified(record, request.id)
     return request
@@ -98,6 +102,8 @@ def encode(record: Record, response: TensorResponse) -> None:
     """Give `record` its body, or its error where the response has no such form."""
     response.id = response.id or record.request_id
     try:
+        if record.wishes is not None and record.wishes.classes:
+            classify(response, record.wishes.classes)
         if record.form is not Form.JSON:
             raw = record.form is Form.PROTOBUF_RAW
             record.body = responses.message_of(response, raw=raw).SerializeToString()
@@ -113,10 +119,6 @@ def encode(record: Record, response: TensorResponse) -> None:
 
 def _as_wished(record: Record, wishes: Wishes, response: TensorResponse) -> bytes:
     """JSON, and behind it the outputs that are wanted as binary data; `record` then knows how long the JSON is."""
-    response.outputs = [
-        classified(tensor, wishes.classes[tensor.name]) if tensor.name in wishes.classes else tensor
-        for tensor in response.outputs
-    ]
     json, buffers = response_parts(response, wishes)
     if buffers:
         record.json_bytes = len(json)

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 
 from mlserver.engine.rows import batch_key, merge, row_count
-from mlserver.errors import InferenceError, MLServerError
+from mlserver.errors import InferenceError, MLServerError, PayloadTooLarge
 from mlserver.kafka.forms import binary_request, is_protobuf, json_request, message_request
-from mlserver.kafka.records import JSON_LENGTH, MODEL, Record, request_of
+from mlserver.kafka.records import JSON_LENGTH, MODEL, Record, addressed, request_of
 from mlserver.kafka.routes import Routes
 from mlserver.kafka.spans import Carried
 from mlserver.types.tensors import TensorRequest
@@ -26,11 +26,19 @@ class Stacker:
     `traced`: somebody keeps traces, who is told of the records' own.
     """
 
-    def __init__(self, routes: Routes, *, traced: bool = False) -> None:
+    def __init__(
+        self,
+        routes: Routes,
+        reader: JsonReader | None = None,
+        max_body_bytes: int | None = None,
+        *,
+        traced: bool = False,
+    ) -> None:
         self.bounds: Bounds = {}
         self._traced = traced
         self.routes = routes
-        self._reader = JsonReader()
+        self._reader = reader or JsonReader()
+        self._max_body_bytes = max_body_bytes
 
     def calls(self, records: Sequence[Record]) -> list[Asked]:
         """What to ask for `records`; one that cannot be asked has its `error`, and is in none of the calls."""
@@ -59,6 +67,9 @@ class Stacker:
 
     def _decoded(self, record: Record) -> "RequestHead | TensorRequest":
         """The request in a record: whole, or of JSON the head. Raises MLServerError."""
+        if self._max_body_bytes is not None and len(record.value or b"") > self._max_body_bytes:
+            addressed(record, self.routes)
+            raise PayloadTooLarge(self._max_body_bytes)
         seen = record.seen()
         if len(seen) > 1 or MODEL not in seen:  # most records have one header that means something, their model's name
             if is_protobuf(record):

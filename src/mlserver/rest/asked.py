@@ -9,8 +9,8 @@ from mlserver.rest.requests import Request
 from mlserver.types.tensors import TensorRequest, TensorResponse
 from mlserver.wire.binary import binary_inputs, json_length, raw_request, response_parts
 from mlserver.wire.classes import classify
-from mlserver.wire.json import JsonReader, output_requests, response_bytes
-from mlserver.wire.words import NO_WISHES, Wishes, take_wishes
+from mlserver.wire.json import JsonReader, RequestHead, output_requests, response_bytes
+from mlserver.wire.words import NO_WISHES, Wishes, no_bytes_follow, take_wishes
 
 # More digits than any time has that somebody waits.
 _MAX_DIGITS = 15
@@ -64,6 +64,8 @@ def written(response: TensorResponse, asked: Asked, dataplane: DataPlane) -> tup
 
 def _of_json(request: Request, body: bytes, target: tuple[str, str | None], reader: JsonReader) -> Asked:
     head = reader.head(body)
+    if no_bytes_follow(head):  # KServe's client leaves the header out then
+        return _beside(head, memoryview(b""), request, target, reader)
     wishes = take_wishes(head)
     return Asked(reader.of_head(head, *target, headers=request.text_headers), wishes)
 
@@ -78,8 +80,13 @@ def _of_binary(
         asked = raw_request(body, dataplane.model_metadata(*target).inputs or (), *target)
         asked.headers = request.text_headers
         return Asked(asked, wishes)
-    head = reader.head(body[:length])
-    inputs = binary_inputs(head, memoryview(body)[length:], reader)
+    return _beside(reader.head(body[:length]), memoryview(body)[length:], request, target, reader)
+
+
+def _beside(
+    head: RequestHead, rest: memoryview, request: Request, target: tuple[str, str | None], reader: JsonReader
+) -> Asked:
+    inputs = binary_inputs(head, rest, reader)
     wishes = take_wishes(head)
     asked = TensorRequest(*target, inputs, head.id, head.parameters, output_requests(head), request.text_headers)
     return Asked(asked, wishes)

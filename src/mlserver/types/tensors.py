@@ -4,7 +4,7 @@ Doors decode bytes into these, the engine moves them, and the pydantic classes o
 the same arrays only where a person looks: once per `predict` call.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -154,6 +154,16 @@ class TensorResponse:
         self.id = id
         self.parameters = parameters
         self.headers = headers
+
+    def keep(self, asked: Sequence[OutputRequest] | None) -> None:
+        """Leave out what was not asked for, where all that was asked for is there: else a model has its own way to
+        understand the request.
+        """
+        if not asked:
+            return
+        outputs = {tensor.name: tensor for tensor in self.outputs}
+        if len(asked) < len(outputs) and all(output.name in outputs for output in asked):
+            self.outputs = [outputs[output.name] for output in asked]
 
     def __repr__(self) -> str:
         return f"TensorResponse({self.model!r}, {self.version!r}, {self.outputs})"

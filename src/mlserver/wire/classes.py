@@ -25,7 +25,7 @@ def classified(tensor: Tensor, count: int, labels: Sequence[str] = ()) -> Tensor
     return Tensor(tensor.name, "BYTES", [*batch, places.shape[1]], texts, tensor.parameters)
 
 
-def classify(response: TensorResponse, classes: Mapping[str, int], described: Sequence[MetadataTensor]) -> None:
+def classify(response: TensorResponse, classes: Mapping[str, int], described: Sequence[MetadataTensor] = ()) -> None:
     """Put classes where they were asked for. Labels are in the parameter `labels` of an output's metadata."""
     labels = {output.name: getattr(output.parameters, "labels", None) or () for output in described}
     response.outputs = [

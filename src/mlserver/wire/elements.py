@@ -43,7 +43,7 @@ def array_of(text: bytes, datatype: str, at: str) -> Array:
 def _value(item: Any, dtype: np.dtype[Any]) -> float | None:
     """`item` as a number that `dtype` can hold; None where it is none."""
     if dtype.kind == "b":
-        return bool(item) if isinstance(item, bool | int) and item in (0, 1) else None
+        return bool(item) if isinstance(item, bool | int | float) and item in (0, 1) else None
     if item is None and dtype.kind == "f":
         return float("nan")
     if isinstance(item, bool) or not isinstance(item, int | float):

@@ -58,7 +58,7 @@ def take_wishes(head: RequestHead | TensorRequest) -> Wishes:
             _of_input(value.parameters, f"`$.inputs[{index}].parameters`")
     wishes = Wishes()
     if head.parameters is not None:
-        _of_request(head.parameters, wishes)
+        _of_request(head.parameters, wishes, "`$.parameters`" if isinstance(head, RequestHead) else "`parameters`")
         head.parameters = head.parameters or None
     for output in head.outputs or ():
         if output.parameters is not None:
@@ -67,10 +67,10 @@ def take_wishes(head: RequestHead | TensorRequest) -> Wishes:
     return wishes
 
 
-def _of_request(parameters: dict[str, Any], wishes: Wishes) -> None:
-    wishes.binary = _flag(parameters, "binary_data_output", "`$.parameters`") or False
-    microseconds = _count(parameters, "timeout", "`$.parameters`")
-    _count(parameters, "priority", "`$.parameters`")  # accepted, and all are alike
+def _of_request(parameters: dict[str, Any], wishes: Wishes, at: str) -> None:
+    wishes.binary = _flag(parameters, "binary_data_output", at) or False
+    microseconds = _count(parameters, "timeout", at)
+    _count(parameters, "priority", at)  # accepted, and all are alike
     if microseconds:  # 0 stands for the server's default
         wishes.timeout_seconds = microseconds * _MICROSECOND
 
@@ -99,6 +99,14 @@ def _count(parameters: dict[str, Any], name: str, at: str) -> int:
         return value
     shown = f"{value!r:.64}" if not isinstance(value, int) else "one out of range"
     raise InferenceError(f"expected a whole number >= 0 for {name}, got {shown} - at {at}")
+
+
+def no_bytes_follow(head: RequestHead) -> bool:
+    """Whether inputs have `binary_data_size`, and 0 is all they say: then there is nothing behind the JSON."""
+    sizes = [
+        value.parameters[BINARY_SIZE] for value in head.inputs if value.parameters and BINARY_SIZE in value.parameters
+    ]
+    return bool(sizes) and all(size == 0 for size in sizes)
 
 
 def _of_input(parameters: dict[str, Any], at: str) -> None:
