@@ -113,7 +113,10 @@ class Canary(_Asking):
 
 
 class GrpcCanary(_Asking):
-    """ModelInfer over gRPC, to `host:port`. `statuses` counts the names of gRPC's codes."""
+    """ModelInfer over gRPC, to `host:port`. `statuses` counts the names of gRPC's codes.
+
+    On a connection of its own: by default all channels of a process to one target share one, with its limits.
+    """
 
     def __init__(
         self, target: str, request: ModelInferRequest, *, every_seconds: float = 0.05, timeout_seconds: float = 30
@@ -126,7 +129,7 @@ class GrpcCanary(_Asking):
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[Ask]:
-        with grpc.insecure_channel(self._target) as channel:
+        with grpc.insecure_channel(self._target, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
             stub: Any = GRPCInferenceServiceStub(channel)
             yield lambda: self._ask(stub)
 

@@ -47,11 +47,18 @@ def call(number: int) -> bytes:
     return frame(HEADERS, fields(INFER), stream=2 * number + 1, flags=END_HEADERS)
 
 
-@pytest.fixture
-def wire(served: Served) -> Iterator[socket.socket]:
+@contextlib.contextmanager
+def connected(served: Served) -> Iterator[socket.socket]:
     """A connection that has said its preface."""
     with socket.create_connection(("127.0.0.1", port_of(served)), timeout=PATIENCE_SECONDS) as sock:
         sock.sendall(PREFACE + frame(SETTINGS))
+        yield sock
+
+
+@pytest.fixture
+def wire(served: Served) -> Iterator[socket.socket]:
+    """The same."""
+    with connected(served) as sock:
         yield sock
 
 
@@ -93,7 +100,7 @@ def test_a_connection_takes_a_hundred_calls_at_once(wire: socket.socket, door: D
     """The server says so, and whoever does not listen loses the connection, or the calls above."""
     kind, payload = next(frames(wire))
     assert kind == SETTINGS
-    told = {key: value for key, value in struct.iter_unpack(">HI", payload)}
+    told = dict(struct.iter_unpack(">HI", payload))
     assert told[MAX_CONCURRENT_STREAMS] == 100
     send(wire, frame(SETTINGS, flags=ACK) + b"".join(map(call, range(1000))), 1)
     with contextlib.suppress(OSError):
