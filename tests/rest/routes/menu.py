@@ -95,13 +95,13 @@ class Endless(MLModel):
 
 
 class Ticker(MLModel):
-    """Answers at once and then every 20 ms, `count` times; says when it was closed as Endless does."""
+    """Answers every 20 ms, `count` times, at once for the first unless `late`; says when closed as Endless does."""
 
     async def predict_stream(self, payloads: Requests) -> Responses:
         async for payload in payloads:
             try:
                 for number in range(asked(payload, "count")):
-                    if number:
+                    if number or asked(payload, "late"):
                         await asyncio.sleep(0.02)
                     output = ResponseOutput(name="x", shape=[1], datatype="INT64", data=[number])
                     yield InferenceResponse(model_name=self.name, outputs=[output])
