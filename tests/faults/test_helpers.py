@@ -8,7 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.faults.canary import Canary
+from mlserver.grpc.dataplane_pb2 import ModelInferRequest
+from tests.faults.canary import Canary, GrpcCanary
 from tests.faults.sampler import Sampler, sample
 
 
@@ -60,6 +61,14 @@ def test_an_ailing_server(url: str, path: str, status: object) -> None:
         canary.wait_for(2)
     assert set(canary.statuses) == {status}
     with pytest.raises(AssertionError, match=str(status)):
+        canary.assert_healthy()
+
+
+def test_a_server_that_speaks_no_grpc(url: str) -> None:
+    with GrpcCanary(url.removeprefix("http://"), ModelInferRequest(), every_seconds=0.001) as canary:
+        canary.wait_for(2)
+    assert set(canary.statuses) == {"UNAVAILABLE"}
+    with pytest.raises(AssertionError, match="UNAVAILABLE"):
         canary.assert_healthy()
 
 

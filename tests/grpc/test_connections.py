@@ -17,7 +17,17 @@ from tests.grpc.kitchen import Sum
 from tests.seed.serving import Served
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, RST, SETTINGS, PING, GOAWAY = 0, 3, 4, 6, 7
+DATA, HEADERS, RST, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
+END_HEADERS, ACK = 4, 1
+MAX_CONCURRENT_STREAMS = 3  # a setting
+INFER = {
+    ":method": "POST",
+    ":scheme": "http",
+    ":path": "/inference.GRPCInferenceService/ModelInfer",
+    ":authority": "x",
+    "te": "trailers",
+    "content-type": "application/grpc",
+}
 
 
 def frame(kind: int, payload: bytes = b"", *, stream: int = 0, flags: int = 0) -> bytes:
@@ -25,27 +35,43 @@ def frame(kind: int, payload: bytes = b"", *, stream: int = 0, flags: int = 0) -
     return struct.pack(">I", len(payload))[1:] + bytes((kind, flags)) + struct.pack(">I", stream) + payload
 
 
-@pytest.fixture
-def wire(served: Served) -> Iterator[socket.socket]:
+def fields(headers: dict[str, str]) -> bytes:
+    """Headers without any of HPACK's savings; names and values are shorter than 127 bytes."""
+    return b"".join(
+        b"\0%c%b%c%b" % (len(name), name.encode(), len(value), value.encode()) for name, value in headers.items()
+    )
+
+
+def call(number: int) -> bytes:
+    """The beginning of the connection's call of that number, counted from 0, whose message never comes."""
+    return frame(HEADERS, fields(INFER), stream=2 * number + 1, flags=END_HEADERS)
+
+
+@contextlib.contextmanager
+def connected(served: Served) -> Iterator[socket.socket]:
     """A connection that has said its preface."""
     with socket.create_connection(("127.0.0.1", port_of(served)), timeout=PATIENCE_SECONDS) as sock:
         sock.sendall(PREFACE + frame(SETTINGS))
         yield sock
 
 
+@pytest.fixture
+def wire(served: Served) -> Iterator[socket.socket]:
+    """The same."""
+    with connected(served) as sock:
+        yield sock
+
+
+def frames(sock: socket.socket) -> Iterator[tuple[int, bytes]]:
+    """The kinds of frames with their payloads until the server closes the connection."""
+    with sock.makefile("rb") as file, contextlib.suppress(ConnectionError):
+        while len(head := file.read(9)) == 9:
+            yield head[3], file.read(int.from_bytes(head[:3]))
+
+
 def kinds(sock: socket.socket) -> list[int]:
     """The kinds of all frames until the server closes the connection."""
-    data = b""
-    try:
-        while piece := sock.recv(65536):
-            data += piece
-    except ConnectionError:
-        pass
-    found, at = [], 0
-    while at + 9 <= len(data):
-        found.append(data[at + 3])
-        at += 9 + int.from_bytes(data[at : at + 3])
-    return found
+    return [kind for kind, _ in frames(sock)]
 
 
 def send(sock: socket.socket, data: bytes, times: int) -> None:
@@ -67,6 +93,42 @@ def ended(sock: socket.socket) -> None:
 def test_a_flood_of_pings_ends_the_connection(wire: socket.socket, door: Door) -> None:
     send(wire, frame(PING, b"12345678"), 10_000)
     assert GOAWAY in kinds(wire)
+    assert door.infer(typed_request("sum")).id
+
+
+def test_a_connection_takes_a_hundred_calls_at_once(wire: socket.socket, door: Door) -> None:
+    """The server says so, and whoever does not listen loses the connection, or the calls above."""
+    kind, payload = next(frames(wire))
+    assert kind == SETTINGS
+    told = dict(struct.iter_unpack(">HI", payload))
+    assert told[MAX_CONCURRENT_STREAMS] == 100
+    send(wire, frame(SETTINGS, flags=ACK) + b"".join(map(call, range(1000))), 1)
+    with contextlib.suppress(OSError):
+        wire.shutdown(socket.SHUT_WR)
+    found = kinds(wire)
+    assert GOAWAY in found or found.count(RST) >= 900
+    assert door.infer(typed_request("sum")).id
+
+
+def test_a_flood_of_calls_that_are_begun_and_reset(wire: socket.socket, door: Door) -> None:
+    cancelled = struct.pack(">I", 8)
+    for start in range(0, 10_000, 100):
+        numbers = range(start, start + 100)
+        send(wire, b"".join(call(number) + frame(RST, cancelled, stream=2 * number + 1) for number in numbers), 1)
+        assert door.infer(typed_request("sum")).id
+    ended(wire)
+
+
+def test_headers_without_end(wire: socket.socket, door: Door) -> None:
+    send(wire, frame(HEADERS, fields(INFER), stream=1), 1)
+    send(wire, frame(CONTINUATION, fields({"x": "y" * 100}) * 100, stream=1), 1000)
+    ended(wire)
+    assert door.infer(typed_request("sum")).id
+
+
+def test_half_of_a_call(wire: socket.socket, door: Door) -> None:
+    send(wire, call(0) + frame(DATA, b"\0\0\0\1\0half", stream=1), 1)
+    ended(wire)
     assert door.infer(typed_request("sum")).id
 
 

@@ -5,9 +5,15 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
+import grpc
 import pytest
 
+from mlserver.grpc import dataplane_pb2 as pb
+from mlserver.grpc.dataplane_pb2_grpc import GRPCInferenceServiceStub
+from tests.grpc.client import refusal
 from tests.seed.serving import Served, environment
 
 # Imported by every Python process before anything else: notes each path that is opened or listed, and by what.
@@ -79,6 +85,23 @@ def ask(port: int, method: str, path: str) -> int:
         connection.close()
 
 
+def ask_grpc(served: Served, root: Path) -> None:
+    """The same names as they are, to all that takes one over gRPC."""
+    port = served.wait_for("gRPC on ").rpartition(":")[2]
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub: Any = GRPCInferenceServiceStub(channel)
+        for name in {unquote(name, errors="replace") for name in hostile(root)}:
+            for call, request in (
+                (stub.ModelInfer, pb.ModelInferRequest(model_name=name)),
+                (stub.ModelInfer, pb.ModelInferRequest(model_name="good", model_version=name or "x")),
+                (stub.ModelReady, pb.ModelReadyRequest(name=name)),
+                (stub.ModelMetadata, pb.ModelMetadataRequest(name=name)),
+                (stub.RepositoryModelLoad, pb.RepositoryModelLoadRequest(model_name=name)),
+                (stub.RepositoryModelUnload, pb.RepositoryModelUnloadRequest(model_name=name)),
+            ):
+                assert refusal(call, request).code in ("NOT_FOUND", "INVALID_ARGUMENT"), name
+
+
 def test_no_name_reaches_a_path(served: Served, root: Path) -> None:
     assert any(path.endswith("models/good/model-settings.json") for path in opened(root))
     assert "folder: leads out of the repository, not followed" in served.log
@@ -95,6 +118,7 @@ def test_no_name_reaches_a_path(served: Served, root: Path) -> None:
             ("POST", f"/v2/repository/models/{name}/unload"),
         ):
             assert 400 <= ask(served.port, method, path) < 500, (method, path)
+    ask_grpc(served, root)
     found = opened(root)
     assert [path for path in found[before:] if "outside" in path or "\0" in path or "nnnn" in path] == []
     real = {os.path.realpath(path) for path in found if path.startswith(str(root))}

@@ -11,8 +11,8 @@ from mlserver.rest.answers import body_of, json_answer
 from mlserver.rest.asgi import App
 from mlserver.rest.backing import Backing
 
-# A request of Triton's clients names the file of a model like this, with the model in it.
-_FILE = "file:"
+# What Triton's clients may send along that says nothing of where a model is from.
+_HARMLESS = "unload_dependents"
 
 
 class _Index(msgspec.Struct, gc=False):
@@ -44,7 +44,7 @@ class RepositoryRoutes:
         """Load or reload every version of a model, as its folder says."""
         asked = await self._read(request, _CHANGE)
         for name in asked.parameters or {}:
-            if name == "config" or name.startswith(_FILE):
+            if name != _HARMLESS:
                 raise InferenceError(
                     f"parameter {name[:64]!r}: a model is loaded as the repository has it, and not from a request; "
                     "change its folder, then load it"

@@ -94,6 +94,22 @@ class Endless(MLModel):
                 touch(asked(payload, "closed"), str(time.monotonic()))
 
 
+class Ticker(MLModel):
+    """Answers every 20 ms, `count` times, at once for the first unless `late`; says when closed as Endless does."""
+
+    async def predict_stream(self, payloads: Requests) -> Responses:
+        async for payload in payloads:
+            try:
+                for number in range(asked(payload, "count")):
+                    if number or asked(payload, "late"):
+                        await asyncio.sleep(0.02)
+                    output = ResponseOutput(name="x", shape=[1], datatype="INT64", data=[number])
+                    yield InferenceResponse(model_name=self.name, outputs=[output])
+            finally:
+                if asked(payload, "closed"):
+                    touch(asked(payload, "closed"), str(time.monotonic()))
+
+
 class Hose(MLModel):
     """32 answers of 1 MiB; the file `count` says how many were made."""
 

@@ -126,7 +126,7 @@ async def test_404(shop: Shop) -> None:
     assert (answer.status_code, answer.json()) == (404, {"error": "model 'none' not found"})
 
 
-@pytest.mark.parametrize("name", ["config", "file:1/model.onnx"])
+@pytest.mark.parametrize("name", ["config", "file:1/model.onnx", "uri", "another"])
 async def test_a_model_is_not_loaded_from_a_request(shop: Shop, name: str) -> None:
     answer = await shop.ask("/models/a/load", json.dumps({"parameters": {name: "{}"}}).encode())
     assert answer.status_code == 400
