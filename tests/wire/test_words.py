@@ -8,7 +8,7 @@ import pytest
 from mlserver.errors import InferenceError
 from mlserver.types.tensors import OutputRequest, TensorRequest
 from mlserver.wire.json import JsonReader, RequestHead
-from mlserver.wire.words import NO_WISHES, take_wishes, take_wishes
+from mlserver.wire.words import NO_WISHES, take_wishes
 
 READER = JsonReader()
 INPUT = {"name": "x", "shape": [1], "datatype": "INT8", "data": [1]}

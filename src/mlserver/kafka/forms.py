@@ -24,7 +24,7 @@ from mlserver.wire.binary import HEADER, binary_inputs, json_length, response_pa
 from mlserver.wire.classes import classify
 from mlserver.wire.json import JsonReader, RequestHead, member_bytes, output_requests, response_bytes
 from mlserver.wire.protobuf import requests, responses
-from mlserver.wire.words import NO_WISHES, Wishes, take_wishes, take_wishes
+from mlserver.wire.words import NO_WISHES, Wishes, take_wishes
 
 _PROTOBUF = frozenset({"application/x-protobuf", "application/protobuf", "application/vnd.google.protobuf"})
 
