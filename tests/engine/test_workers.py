@@ -494,7 +494,7 @@ async def test_a_slow_reader_holds_a_stream_back() -> None:
         await anext(stream)
         await asyncio.sleep(0.2)
         process = runner._pool._workers[0]  # type: ignore[attr-defined]
-        _, inner = next(iter(process._streams.values()))
+        _, inner = next(iter(process._streams._open.values()))
         assert inner._unread.qsize() <= 16
         await stream.aclose()
 
