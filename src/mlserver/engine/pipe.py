@@ -34,6 +34,10 @@ class Pipe:
         """For an event loop: readable when `receive` has something."""
         return self._socket.fileno()
 
+    def close(self) -> None:
+        """Nothing is sent or received any more."""
+        self._socket.close()
+
     def send(self, parts: Sequence[Buffer]) -> None:
         """Write the parts of a frame, whole and not mixed with another's. A server that is gone is no error here."""
         if len(parts) > _MAX_BUFFERS:

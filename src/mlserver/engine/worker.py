@@ -72,6 +72,7 @@ def main(fd: int, parent: int) -> None:
         work()
         del work
     thread.join(END_SECONDS)
+    pipe.close()
     logging.shutdown()
 
 
