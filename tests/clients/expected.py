@@ -82,7 +82,7 @@ _TRITON_HTTP = {
     "errors": {
         "unknown_model": _triton("404", _NONE),
         "unknown_version": _triton("404", "model 'versioned' not found in version '7'"),
-        "wrong_shape": _triton("400", "shape [3, 2] of FP64 needs 48 bytes, binary_data_size is 32 - at `$.inputs[0]`"),
+        "wrong_shape": _triton("400", "shape [3, 2] of FP64 needs 48 bytes, got 32 - at `$.inputs[0]`"),
         "refused_by_the_model": _triton("400", "rows have two numbers each; the shape is [1, 3]"),
         "model_failed": _triton("500", _SEVEN),
     },

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mlserver.engine.rows import batch_key, has_rows, merge, row_count, rows_of, split
@@ -81,7 +81,7 @@ def stackable(draw: st.DrawFn) -> list[TensorRequest]:
 
 @given(stackable())
 def test_splitting_is_the_inverse_of_merging(requests: list[TensorRequest]) -> None:
-    assert len({key(found) for found in requests}) == 1
+    assume(len({key(found) for found in requests}) == 1)  # text and bytes are never merged
     merged = merge(requests)
     rows = [row_count(found) for found in requests]
     assert row_count(merged) == sum(rows)

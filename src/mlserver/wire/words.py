@@ -55,7 +55,8 @@ def take_wishes(head: RequestHead | TensorRequest) -> Wishes:
     inputs: Sequence[InputHead | Tensor] = head.inputs
     for index, value in enumerate(inputs):
         if value.parameters is not None:
-            _of_input(value.parameters, f"`$.inputs[{index}].parameters`")
+            _of_input(value.parameters, f"`$.inputs[{index}].parameters`", read=isinstance(head, TensorRequest))
+            value.parameters = value.parameters or None
     wishes = Wishes()
     if head.parameters is not None:
         _of_request(head.parameters, wishes, "`$.parameters`" if isinstance(head, RequestHead) else "`parameters`")
@@ -109,9 +110,10 @@ def no_bytes_follow(head: RequestHead) -> bool:
     return bool(sizes) and all(size == 0 for size in sizes)
 
 
-def _of_input(parameters: dict[str, Any], at: str) -> None:
+def _of_input(parameters: dict[str, Any], at: str, *, read: bool) -> None:
+    """Where an input has been `read`, how many bytes it had is nobody's business any more: KServe says it over gRPC."""
     _refuse_shared_memory(parameters, at)
-    if BINARY_SIZE in parameters:
+    if parameters.pop(BINARY_SIZE, None) is not None and not read:
         raise InferenceError(f"{BINARY_SIZE} without the header Inference-Header-Content-Length - at {at}")
 
 
