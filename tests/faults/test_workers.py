@@ -81,7 +81,7 @@ def test_kills_in_a_row(tmp_path: Path) -> None:
 
 
 def test_a_stopped_worker_costs_a_deadline_and_is_replaced(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, "Where", default_timeout_seconds=0.5, worker_heartbeat_seconds=0.5)
+    folder = folder_of(tmp_path, "Where", default_timeout_seconds=0.5, worker_heartbeat_seconds=3)
     with serve(folder) as server:
         (worker,) = workers(server)
         worker.suspend()
