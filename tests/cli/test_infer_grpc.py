@@ -1,7 +1,6 @@
 """`mlserver infer --transport grpc`, the real command against a real server."""
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,10 +17,8 @@ LINES = [
     {"id": "c", "inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [[3, 4]]}]},
     {"id": "d", "inputs": [{"name": "x", "shape": [1, 2], "datatype": "no such", "data": [3, 4]}]},
 ]
-has_grpc = bool(find_spec("mlserver.grpc"))
 
 
-@pytest.mark.skipif(not has_grpc, reason="there is no mlserver.grpc")
 @pytest.mark.parametrize("options", [["-s", "1"], ["-s", "4"], ["-b"]])
 def test_answers(here: Path, options: list[str]) -> None:
     put("models/settings.json", {"host": "127.0.0.1", "http_port": 0, "metrics_port": 0, "parallel_workers": 0})
@@ -44,11 +41,3 @@ def test_answers(here: Path, options: list[str]) -> None:
     texts = [json.loads(answer["outputs"][0]["data"][0]) for answer in headers if "outputs" in answer]
     assert len(texts) == 3
     assert all(text["x-tenant"] == "t" and text["x-request-id"] for text in texts)
-
-
-@pytest.mark.skipif(has_grpc, reason="mlserver.grpc is here")
-def test_without_grpc() -> None:
-    put("in", "{}")
-    done = mlserver("infer", "-t", "grpc", "-m", "m", "-i", "in", "-o", "out")
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("Error: transport: grpc needs the module")
