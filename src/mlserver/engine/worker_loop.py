@@ -14,8 +14,9 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from mlserver.engine.answers import answer_parts
 from mlserver.engine.custom_calls import request_of
-from mlserver.engine.frames import UNSENDABLE, Buffer, Frame, Parsed, ProtocolError
+from mlserver.engine.frames import UNSENDABLE, Frame, Parsed, ProtocolError
 from mlserver.engine.hosted import HostedModel
 from mlserver.engine.isolate import Outcome, infer_members
 from mlserver.engine.pipe import Pipe
@@ -185,13 +186,9 @@ class WorkerLoop:
         return self._tracer.predicting(call.trace, call.model)
 
     def _send_outcomes(self, number: int, outcomes: list[Outcome]) -> None:
-        """One frame; an outcome that has no form on a socket is the model's failure, and the others are sent."""
-        try:
-            parts = _frame_of(number, outcomes)
-        except UNSENDABLE:
-            parts = _frame_of(number, [_sendable(number, outcome) for outcome in outcomes])
         self._say_recorded()
-        self._pipe.send(parts)
+        for parts in answer_parts([(number, outcome) for outcome in outcomes]):
+            self._pipe.send(parts)
 
     # Streams.
 
@@ -288,24 +285,6 @@ def _ended(steps: Coroutine[Any, Any, list[Outcome]]) -> list[Outcome]:
         found: list[Outcome] = end.value
         return found
     raise RuntimeError("a plain predict waited")
-
-
-def _frame_of(number: int, outcomes: list[Outcome]) -> list[Buffer]:
-    frame = Frame()
-    for outcome in outcomes:
-        if outcome.response is not None:
-            frame.result(number, outcome.members, outcome.response)
-        else:
-            frame.failure(number, outcome.members, outcome.error or ModelError("no answer"))
-    return frame.parts()
-
-
-def _sendable(number: int, outcome: Outcome) -> Outcome:
-    try:
-        _frame_of(number, [outcome])
-    except UNSENDABLE as error:
-        return Outcome(outcome.members, None, ModelError(f"the model's answer cannot be passed on: {error}"))
-    return outcome
 
 
 def _refusal(handle: int, error: BaseException) -> NotLoaded:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from mlserver.dataplane import DataPlane
-from mlserver.engine.frames import UNSENDABLE, Assembler, Frame, Parsed, ProtocolError
+from mlserver.engine.answers import answer_parts
+from mlserver.engine.frames import Assembler, Buffer, Frame, Parsed, ProtocolError
 from mlserver.engine.isolate import Outcome
 from mlserver.engine.words import Call, Report, Started, Word
 from mlserver.errors import ModelError
@@ -59,7 +60,7 @@ class Endpoint(asyncio.Protocol):
         """One word without tensors."""
         frame = Frame()
         frame.add(word)
-        self._send(frame)
+        self._send(frame.parts())
 
     def close(self) -> None:
         """Close the socket: the door then ends."""
@@ -102,15 +103,15 @@ class Endpoint(asyncio.Protocol):
                 end(traces, outcomes)
         answers.add(call.number, outcomes)
 
-    def _send(self, frame: Frame) -> None:
+    def _send(self, parts: Sequence[Buffer]) -> None:
         if self._transport is not None:
-            self._transport.writelines(frame.parts())
+            self._transport.writelines(parts)
 
 
 class _Answers:
     """Gathers the outcomes of one frame's calls into as few frames back as their timing allows."""
 
-    def __init__(self, calls: int, send: Callable[[Frame], None]) -> None:
+    def __init__(self, calls: int, send: Callable[[Sequence[Buffer]], None]) -> None:
         self._missing = calls
         self._send = send
         self._waiting: list[tuple[int, Outcome]] = []
@@ -130,26 +131,5 @@ class _Answers:
             self._timer.cancel()
             self._timer = None
         waiting, self._waiting = self._waiting, []
-        try:
-            self._send(_frame_of(waiting))
-        except UNSENDABLE:
-            # An outcome that has no form on a socket: the others are sent, and that one is the model's failure.
-            for one in waiting:
-                self._send_alone(*one)
-
-    def _send_alone(self, number: int, outcome: Outcome) -> None:
-        try:
-            self._send(_frame_of([(number, outcome)]))
-        except UNSENDABLE as error:
-            failure = ModelError(f"the model's answer cannot be passed on: {error}")
-            self._send(_frame_of([(number, Outcome(outcome.members, None, failure))]))
-
-
-def _frame_of(outcomes: Sequence[tuple[int, Outcome]]) -> Frame:
-    frame = Frame()
-    for number, outcome in outcomes:
-        if outcome.response is not None:
-            frame.result(number, outcome.members, outcome.response)
-        elif outcome.error is not None:
-            frame.failure(number, outcome.members, outcome.error)
-    return frame
+        for parts in answer_parts(waiting):
+            self._send(parts)
