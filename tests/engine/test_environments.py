@@ -1,10 +1,12 @@
 """Environments of models: real ones, packed and unpacked, and a real Python that is started in them."""
 
 import asyncio
+import fcntl
 import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -15,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from mlserver.engine import environments
 from mlserver.engine.archive import unpack
 from mlserver.engine.environments import Environments, asked_for
 from mlserver.engine.interpreter import Environment, inspect, worker_command
@@ -134,6 +137,33 @@ async def test_users_share_one_and_the_last_removes_it(packed: Path, tmp_path: P
     await found.release(again)
     await found.release(again)
     assert names(tmp_path) == []
+
+
+async def test_who_wants_to_make_one_takes_what_another_made_meanwhile(
+    made: Path, packed: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Whoever made it keeps a share, so that an exclusive lock is not to be had any more."""
+    tried = threading.Event()
+    really = environments._try_lock
+
+    def try_lock(folder: Path, how: int) -> int | None:
+        lock = really(folder, how)
+        if how == fcntl.LOCK_EX:
+            tried.set()
+        return lock
+
+    monkeypatch.setattr(environments, "_try_lock", try_lock)
+    folder = tmp_path / digest(packed)
+    share = really(folder, fcntl.LOCK_SH)
+    assert share is not None
+    waiting = asyncio.create_task(Environments(tmp_path).acquire(settings(environment_tarball=str(packed))))
+    await asyncio.to_thread(tried.wait)
+    shutil.copytree(made, tmp_path / "beside", symlinks=True)
+    (tmp_path / "beside").rename(folder)
+    environment = await asyncio.wait_for(waiting, 30)
+    assert environment is not None
+    assert environment.folder == folder
+    os.close(share)
 
 
 async def test_what_a_crash_left_behind_is_no_environment(packed: Path, tmp_path: Path) -> None:

@@ -127,18 +127,26 @@ def _held(key: str, folder: Path, tarball: Path, stop: threading.Event) -> _Held
 
 
 def _there(folder: Path, tarball: Path, stop: threading.Event) -> int:
-    """The shared lock on a whole environment, which is unpacked first where there is none."""
+    """The shared lock on a whole environment, which is unpacked first where there is none.
+
+    Raises InvalidArchive, also when `stop` is set first.
+    """
     while True:
-        lock = _locked(folder, fcntl.LOCK_SH, stop)
-        if folder.is_dir():
+        lock = _try_lock(folder, fcntl.LOCK_SH)
+        if lock is not None and folder.is_dir():
             return lock
-        os.close(lock)
-        lock = _locked(folder, fcntl.LOCK_EX, stop)
-        try:
-            if not folder.is_dir():
-                _unpacked(tarball, folder, stop)
-        finally:
+        if lock is not None:
             os.close(lock)
+            lock = _try_lock(folder, fcntl.LOCK_EX)
+        if lock is not None:
+            try:
+                if not folder.is_dir():
+                    _unpacked(tarball, folder, stop)
+            finally:
+                os.close(lock)
+        # Another makes or removes it, or has made it since and holds a share: never wait for one kind of lock alone.
+        elif stop.wait(_TRY_AGAIN_SECONDS):
+            raise InvalidArchive("nobody waits for it any more")
 
 
 def _unpacked(tarball: Path, folder: Path, stop: threading.Event) -> None:
@@ -188,14 +196,6 @@ def _part(folder: Path) -> Path:
 
 def _lock_file(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.lock")
-
-
-def _locked(folder: Path, how: int, stop: threading.Event) -> int:
-    """The lock of `folder`, as soon as it can be had. Raises InvalidArchive when `stop` is set first."""
-    while (lock := _try_lock(folder, how)) is None:
-        if stop.wait(_TRY_AGAIN_SECONDS):
-            raise InvalidArchive("nobody waits for it any more")
-    return lock
 
 
 def _try_lock(folder: Path, how: int) -> int | None:
