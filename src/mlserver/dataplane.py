@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from typing import Any
 
+from mlserver.engine.clock import StreamClock
 from mlserver.engine.isolate import Outcome
 from mlserver.engine.runner import Runner
 from mlserver.errors import ConfigurationError, Kind, MLServerError, ModelNotFound, ModelNotReady
@@ -73,8 +74,7 @@ class DataPlane:
         begun = time.perf_counter()
         if request.id is None:
             request.id = generate_uuid()
-        if request.deadline is None and self._settings.default_timeout_seconds is not None:
-            request.deadline = time.monotonic() + self._settings.default_timeout_seconds
+        self._bound(request)
         request.served = served.key
         if self.tracer is not None:
             _traced(request, served)
@@ -92,18 +92,20 @@ class DataPlane:
         return _completed(response, served, request.id)
 
     def stream(
-        self, model: str, version: str | None, requests: AsyncIterator[TensorRequest]
+        self, model: str, version: str | None, requests: AsyncIterator[TensorRequest], *, conversation: bool = False
     ) -> AsyncIterator[TensorResponse]:
         """Answer a stream of requests to one model, each response as the model makes it.
 
+        The deadline of a request bounds all of its answers; in a `conversation`, the first that follows it.
         Raises ModelNotFound or ModelNotReady at once, before anything is sent, and MLServerError, and nothing else,
         from the iterator. Whoever stops before its end closes it (`aclose`).
         """
         served = self._registry.find(model, version)
-        return self._streamed(served, served.answering(), requests)
+        clock = StreamClock(served.name, conversation=conversation)
+        return self._streamed(served, served.answering(), requests, clock)
 
     async def _streamed(
-        self, served: Served, runner: Runner, requests: AsyncIterator[TensorRequest]
+        self, served: Served, runner: Runner, requests: AsyncIterator[TensorRequest], clock: StreamClock
     ) -> AsyncIterator[TensorResponse]:
         begun = time.perf_counter()
         request_id: str | None = None
@@ -116,12 +118,14 @@ class DataPlane:
                 request_id = request.id = request.id or request_id or generate_uuid()
                 if self.tracer is not None:
                     _traced(request, served)
+                self._bound(request)
+                clock.asked(request.deadline)
                 yield request
 
         responses = runner.stream(named())
         served.in_flight += 1
         try:
-            async for response in responses:
+            while (response := await clock.next(responses)) is not None:
                 response.keep(asked)
                 yield _completed(response, served, request_id)
         except MLServerError as error:
@@ -309,6 +313,12 @@ class DataPlane:
 
     def _reason(self, name: str, version: str | None) -> str:
         return self._failures.get((name, version), "")
+
+    def _bound(self, request: TensorRequest) -> None:
+        """Give a request the deadline of those that bring none."""
+        seconds = self._settings.default_timeout_seconds
+        if request.deadline is None and seconds is not None:
+            request.deadline = time.monotonic() + seconds
 
     def _tell(self, event: RequestDone) -> None:
         tell(self._listeners, event)

@@ -80,7 +80,8 @@ class Streams:
     async def _conversation(self, data: bytes, context: Context) -> None:
         message = parsed(data)
         first, wishes = self._inference.asked(message, context)
-        answers = self._dataplane.stream(first.model, first.version, self._requests(first, context))
+        requests = self._requests(first, context)
+        answers = self._dataplane.stream(first.model, first.version, requests, conversation=True)
         try:
             async with _closing(answers):
                 async for answer in answers:
