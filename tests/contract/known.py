@@ -38,6 +38,8 @@ BAD: dict[str, tuple[Question, str]] = {
     "elements of nothing": (echo(replace(ONE, shape=[0, 2])), "invalid"),
     "a negative dimension": (echo(replace(ONE, shape=[-1, 2])), "invalid"),
     "a shape beyond all memory": (echo(replace(ONE, shape=[2**62, 2**62])), "invalid"),
+    "rows beyond all memory, of nothing": (echo(replace(ONE, shape=[2**40, 0], data=[])), "invalid"),
+    "a dimension beyond all memory, of text": (echo(Input("x", "BYTES", [0, 2**40], [])), "invalid"),
     "65 dimensions": (echo(replace(ONE, shape=[1] * 64 + [2])), "invalid"),
     "an unknown datatype": (echo(replace(ONE, datatype="FP13")), "invalid"),
     "no datatype": (echo(replace(ONE, datatype="")), "invalid"),

@@ -18,6 +18,9 @@ _LENGTH = struct.Struct("<I")
 # numpy has no array of more dimensions, and an index no more bits.
 _MAX_DIMENSIONS = 64
 _MAX_SIZE = 2**63 - 1
+# Elements of what a model may make of a tensor without any, say a sum for each of its rows, when nobody has paid for them
+# with bytes: as many as a body of `max_body_bytes`, unless that is set, has of FP32.
+_MAX_BESIDE_ZERO = 2**24
 
 
 def size_of(datatype: str, shape: list[int], at: str) -> int:
@@ -32,6 +35,8 @@ def size_of(datatype: str, shape: list[int], at: str) -> int:
     size = prod(shape)
     if size > _MAX_SIZE:
         raise InferenceError(f"shape {_text_of(shape)} has more than 2^63 elements - at `{at}.shape`")
+    if not size and prod(filter(None, shape)) > _MAX_BESIDE_ZERO:
+        raise InferenceError(f"shape {_text_of(shape)} has no elements and too many rows - at `{at}.shape`")
     return size
 
 
@@ -70,7 +75,8 @@ def encoded(name: str, elements: Elements) -> list[bytes]:
     try:
         return [item if isinstance(item, bytes) else item.encode() for item in elements]
     except (AttributeError, UnicodeEncodeError) as error:
-        raise ModelError(f"output {name!r} has an element that cannot be sent as bytes: {error}") from None
+        reason = "null has no form in bytes" if isinstance(error, AttributeError) else str(error)
+        raise ModelError(f"output {name!r} has an element that cannot be sent as bytes: {reason}") from None
 
 
 def shaped(flat: Array, shape: list[int], at: str) -> Array:
