@@ -57,8 +57,14 @@ def shared() -> pb.ModelInferRequest:
         (pb.ModelInferRequest(model_name="echo"), "expected at least one input - at `inputs`"),
         (tensor("INT9"), "expected a datatype of BF16, BOOL, "),
         (tensor("FP64", (-1, 2)), "expected dimensions >= 0, got [-1, 2] - at `inputs[0].shape`"),
-        (tensor("FP64", (2**40, 0)), "shape [1099511627776, 0] has no elements and too many rows - at `inputs[0].shape`"),
-        (raw(b"", shape=(2**40, 0)), "shape [1099511627776, 0] has no elements and too many rows - at `inputs[0].shape`"),
+        (
+            tensor("FP64", (2**40, 0)),
+            "shape [1099511627776, 0] has no elements and too many rows - at `inputs[0].shape`",
+        ),
+        (
+            raw(b"", shape=(2**40, 0)),
+            "shape [1099511627776, 0] has no elements and too many rows - at `inputs[0].shape`",
+        ),
         (tensor("FP64", (2**62, 2**62)), " has more than 2^63 elements - at `inputs[0].shape`"),
         (tensor(), "shape [1, 2] needs 2 elements, fp64_contents has 0 - at `inputs[0]`"),
         (tensor(fp64_contents=[1]), "shape [1, 2] needs 2 elements, fp64_contents has 1 - at `inputs[0]`"),

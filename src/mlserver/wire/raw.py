@@ -18,8 +18,8 @@ _LENGTH = struct.Struct("<I")
 # numpy has no array of more dimensions, and an index no more bits.
 _MAX_DIMENSIONS = 64
 _MAX_SIZE = 2**63 - 1
-# Elements of what a model may make of a tensor without any, say a sum for each of its rows, when nobody has paid for them
-# with bytes: as many as a body of `max_body_bytes`, unless that is set, has of FP32.
+# Elements of what a model may make of a tensor without any, say a sum for each of its rows, for which nobody has sent a
+# byte: as many as a body of `max_body_bytes`, unless that is set, has of FP32.
 _MAX_BESIDE_ZERO = 2**24
 
 
