@@ -192,11 +192,16 @@ class DataPlane:
         )
 
     def model_metadata(self, name: str, version: str | None = None) -> MetadataModelResponse:
-        """Raises ModelNotFound, or ModelNotReady while nothing is known of the model."""
+        """What a model says of itself; its versions are those that are served, unless it says others.
+
+        Raises ModelNotFound, or ModelNotReady while nothing is known of the model.
+        """
         served = self._registry.find(name, version)
         if served.runner is None:
             raise ModelNotReady(name, version)
         metadata = served.runner.card.metadata
+        if metadata.versions and metadata.versions != [served.version]:
+            return metadata
         return metadata.model_copy(update={"versions": self._registry.versions(name)})
 
     def model_config(self, name: str, version: str | None = None) -> dict[str, Any]:

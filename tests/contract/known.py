@@ -26,6 +26,9 @@ GOOD: dict[str, Question] = {
     "classes": echo(ONE, outputs={"x": {"classification": 1}}),
     "one of two": echo(ONE, Input("y", "BYTES", [2, 1], ["", "z\u00fcrich"]), outputs={"y": {}}),
     "numbers for BOOL": echo(Input("x", "BOOL", [2], [1, 0])),
+    "a text whose bytes its shape counts": echo(
+        Input("x", "BYTES", [5], ["z\u00fcri"]), Input("y", "BYTES", [1, 2], ["ab"])
+    ),
     "nothing": echo(Input("x", "INT16", [0, 3], []), Input("y", "BYTES", [0], [])),
     "a scalar": echo(Input("x", "UINT64", [], [2**64 - 1])),
 }

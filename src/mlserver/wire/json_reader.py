@@ -14,6 +14,7 @@ import numpy as np
 import simdjson
 
 from mlserver.errors import InferenceError
+from mlserver.types.arrays import counts_bytes
 from mlserver.types.tensors import DTYPES, Array, OutputRequest, Tensor, TensorRequest
 from mlserver.wire.depth import MAX_DEPTH, check_nesting, depth_of
 from mlserver.wire.elements import array_of, bytes_of
@@ -164,6 +165,8 @@ class JsonReader:
         if value.datatype == "BYTES":
             data = bytes_of(text, at(index))
             found = len(data)
+            if counts_bytes(size, data):
+                value.shape, size = [1] * len(value.shape), 1
         else:
             data = self._numbers(text, value.datatype, index)
             found = data.size
