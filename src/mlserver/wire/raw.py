@@ -43,7 +43,9 @@ def size_of(datatype: str, shape: list[int], at: str) -> int:
 def data_of(buffer: bytes | memoryview, datatype: str, shape: list[int], at: str) -> Array | Elements:
     """The data of a tensor: a read-only array around `buffer`, or for BYTES a flat list of bytes.
 
-    A shape that counts the bytes of a single text becomes that of one element (see `counts_bytes`). Raises InferenceError where the buffer is not of the size that datatype and shape say; `at` names the tensor there.
+    A shape that counts the bytes of a single text becomes that of one element (see `counts_bytes`).
+
+    Raises InferenceError where the buffer is not of the size that datatype and shape say; `at` names the tensor there.
     """
     size = size_of(datatype, shape, at)
     if datatype == "BYTES":

@@ -45,7 +45,9 @@ _VARINT_BITS, _VARINT_MASK = 7, 0x7F
 def data_of(contents: InferTensorContents, datatype: str, shape: list[int], at: str) -> Array | Elements:
     """The data of a tensor. Numbers may be in another field than the datatype's own, where they fit it.
 
-    A shape that counts the bytes of a single text becomes that of one element (see `counts_bytes`). Raises InferenceError that says what was expected and found; `at` names the tensor there.
+    A shape that counts the bytes of a single text becomes that of one element (see `counts_bytes`).
+
+    Raises InferenceError that says what was expected and found; `at` names the tensor there.
     """
     size = size_of(datatype, shape, at)
     field = FIELD.get(datatype)
