@@ -199,6 +199,15 @@ class Counts(Model):
                 _write(file)
 
 
+class BlocksStream(Model):
+    """Answers each request of a stream after so many seconds, in which it holds its loop."""
+
+    async def predict_stream(self, payloads: AsyncIterator[InferenceRequest]) -> AsyncIterator[InferenceResponse]:
+        async for payload in payloads:
+            time.sleep(payload.inputs[0].data[0])  # noqa: ASYNC251 - that is the point
+            yield self.answer(payload, [1])
+
+
 def _hang(trace: str) -> None:
     Path(trace).write_text("loading")
     time.sleep(3600)
