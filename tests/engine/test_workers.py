@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlserver.engine.custom import CustomRequest
 from mlserver.engine.runner import Runner
 from mlserver.errors import (
     ConfigurationError,
@@ -522,6 +523,18 @@ async def test_a_worker_that_a_stream_holds_for_nobody_is_replaced() -> None:
     heard = Heard()
     async with running(model("BlocksStream"), heard, worker_heartbeat_seconds=0.2) as runner, asyncio.timeout(SOON):
         task = asyncio.create_task(_collect(runner.stream(_requests(3600.0)), []))
+        await asyncio.sleep(0.5)
+        task.cancel()
+        await until(lambda: heard.of(WorkerEnded) and runner.ready)
+
+
+async def test_a_route_that_is_silent_for_long_is_left_alone_until_nobody_waits() -> None:
+    heard = Heard()
+    async with running(model("BlocksRoute"), heard, worker_heartbeat_seconds=0.2) as runner, asyncio.timeout(SOON):
+        answer = await runner.call(CustomRequest("GET", "/hold/1", b"", [], b""))
+        assert (answer.status, answer.body) == (200, b'"held"')
+        assert not heard.of(WorkerEnded)
+        task = asyncio.create_task(runner.call(CustomRequest("GET", "/hold/3600", b"", [], b"")))
         await asyncio.sleep(0.5)
         task.cancel()
         await until(lambda: heard.of(WorkerEnded) and runner.ready)
