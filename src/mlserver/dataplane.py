@@ -14,7 +14,7 @@ from mlserver.engine.clock import StreamClock
 from mlserver.engine.isolate import Outcome
 from mlserver.engine.runner import Runner
 from mlserver.errors import ConfigurationError, Kind, MLServerError, ModelNotFound, ModelNotReady
-from mlserver.events import Listener, ModelLoaded, RequestDone, tell
+from mlserver.events import ModelLoaded, RequestDone, Tell, nobody
 from mlserver.extensions import extensions, model_config
 from mlserver.registry import Registry, Served
 from mlserver.repository import ModelRepository
@@ -54,12 +54,12 @@ class DataPlane:
         settings: Settings,
         registry: Registry,
         repository: ModelRepository | None = None,
-        listeners: Sequence[Listener] = (),
+        tell: Tell = nobody,
     ) -> None:
         self._settings = settings
         self._registry = registry
         self._repository = repository
-        self._listeners = listeners
+        self._tell = tell
         self._failures: dict[tuple[str, str | None], str] = {}
         self._changes: set[asyncio.Task[None]] = set()
         self.started = False
@@ -291,7 +291,7 @@ class DataPlane:
         self.missing.discard(key)
         seconds = time.perf_counter() - begun
         logger.info("loaded model %r in %.2f s", served.name, seconds)
-        tell(self._listeners, ModelLoaded(served.name, served.version, seconds))
+        self._tell(ModelLoaded(served.name, served.version, seconds))
 
     async def unload(self, name: str) -> None:
         """Unload every version of a model; returns when they have answered what was under way. Raises ModelNotFound."""
@@ -324,9 +324,6 @@ class DataPlane:
         seconds = self._settings.default_timeout_seconds
         if request.deadline is None and seconds is not None:
             request.deadline = time.monotonic() + seconds
-
-    def _tell(self, event: RequestDone) -> None:
-        tell(self._listeners, event)
 
 
 def _look_at(change: "asyncio.Task[None]") -> None:
