@@ -13,7 +13,7 @@ from typing import Any
 from mlserver.engine.isolate import Outcome
 from mlserver.engine.runner import Runner
 from mlserver.errors import ConfigurationError, Kind, MLServerError, ModelNotFound, ModelNotReady
-from mlserver.events import Listener, ModelLoaded, RequestDone, tell
+from mlserver.events import ModelLoaded, RequestDone, Tell, nobody
 from mlserver.extensions import extensions, model_config
 from mlserver.registry import Registry, Served
 from mlserver.repository import ModelRepository
@@ -53,12 +53,12 @@ class DataPlane:
         settings: Settings,
         registry: Registry,
         repository: ModelRepository | None = None,
-        listeners: Sequence[Listener] = (),
+        tell: Tell = nobody,
     ) -> None:
         self._settings = settings
         self._registry = registry
         self._repository = repository
-        self._listeners = listeners
+        self._tell = tell
         self._failures: dict[tuple[str, str | None], str] = {}
         self._changes: set[asyncio.Task[None]] = set()
         self.started = False
@@ -282,7 +282,7 @@ class DataPlane:
         self.missing.discard(key)
         seconds = time.perf_counter() - begun
         logger.info("loaded model %r in %.2f s", served.name, seconds)
-        tell(self._listeners, ModelLoaded(served.name, served.version, seconds))
+        self._tell(ModelLoaded(served.name, served.version, seconds))
 
     async def unload(self, name: str) -> None:
         """Unload every version of a model; returns when they have answered what was under way. Raises ModelNotFound."""
@@ -309,9 +309,6 @@ class DataPlane:
 
     def _reason(self, name: str, version: str | None) -> str:
         return self._failures.get((name, version), "")
-
-    def _tell(self, event: RequestDone) -> None:
-        tell(self._listeners, event)
 
 
 def _look_at(change: "asyncio.Task[None]") -> None:
