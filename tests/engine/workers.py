@@ -70,21 +70,11 @@ async def running(
     settings: ModelSettings, heard: Heard | None = None, *, within: Pools | None = None, **server: Any
 ) -> AsyncIterator[Runner]:
     """A model at work, unloaded at the end; `within` pools that there are, else in some of its own."""
-    async with pools(heard, **server) if within is None else _heard(within, heard) as made:
+    if within is not None and heard is not None:
+        within.hub.add(heard)
+    async with pools(heard, **server) if within is None else contextlib.nullcontext(within) as made:
         runner = await made.load(settings)
         try:
             yield runner
         finally:
             await runner.close()
-
-
-@contextlib.asynccontextmanager
-async def _heard(made: Pools, heard: Heard | None) -> AsyncIterator[Pools]:
-    """The same pools; meanwhile one more listens."""
-    if heard is not None:
-        made.listeners.append(heard)
-    try:
-        yield made
-    finally:
-        if heard is not None:
-            made.listeners.remove(heard)
