@@ -53,7 +53,7 @@ def _broker(cases: Sequence[Case], bootstrap: str | None) -> Iterator[str | None
     if bootstrap or not _need_broker(cases):
         yield bootstrap
         return
-    with Broker() as broker:
+    with Broker(lasting=True) as broker:
         yield broker.bootstrap
 
 

@@ -194,11 +194,16 @@ class MLServer:
             async with asyncio.timeout(grace):
                 await asyncio.gather(*doors)
                 await self._registry.close()
-                await self._pools.close()
+                # Workers have spans of their own to send, and a collector that is away keeps each of them waiting.
+                await asyncio.gather(self._pools.close(), self._close_tracer())
         except TimeoutError:
             logger.error("could not drain within shutdown_grace_seconds = %s", grace)
-        if self._tracer is not None:
-            await asyncio.to_thread(self._tracer.close)
+        await self._close_tracer()
+
+    async def _close_tracer(self) -> None:
+        tracer, self._tracer = self._tracer, None
+        if tracer is not None:
+            await asyncio.to_thread(tracer.close)
 
 
 def _unexpected(error: BaseException | None) -> BaseException | None:

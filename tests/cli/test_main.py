@@ -1,7 +1,6 @@
 """Calls, exit statuses, and the one line that a wrong configuration gets."""
 
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -127,13 +126,20 @@ def test_an_implementation_that_cannot_be_imported(implementation: str, why: str
     assert (done.returncode, done.stderr) == (1, expected)
 
 
-def test_an_implementation_that_is_no_model() -> None:
+@pytest.mark.parametrize(
+    ("implementation", "why"),
+    [
+        ("runtime.Model", "'runtime.Model' is no subclass of mlserver.MLModel"),
+        ("runtime.function", "'runtime.function' is no class (found: function); expected a class that extends "),
+    ],
+)
+def test_an_implementation_that_is_no_model(implementation: str, why: str) -> None:
     put("settings.json", FREE_PORTS | {"parallel_workers": 0})
-    put("runtime.py", "class Model: ...\n")
-    put("model-settings.json", {"name": "m", "implementation": "runtime.Model"})
+    put("runtime.py", "class Model: ...\ndef function(): ...\n")
+    put("model-settings.json", {"name": "m", "implementation": implementation})
     done = mlserver("start", ".")
     assert done.returncode == 1
-    assert re.fullmatch(r"error: .*'runtime\.Model' is no subclass of mlserver\.MLModel\n", done.stderr)
+    assert re.fullmatch(f"error: .*{re.escape(why)}.*\n", done.stderr)
 
 
 def test_a_model_file_that_is_missing(here: Path) -> None:
@@ -143,14 +149,6 @@ def test_a_model_file_that_is_missing(here: Path) -> None:
     done = mlserver("start", ".")
     assert done.returncode == 1
     assert re.fullmatch(f"error: .*no such file or folder: {re.escape(str(here))}/gone.joblib\n", done.stderr)
-
-
-def test_a_port_in_use() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        put("settings.json", FREE_PORTS | {"http_port": port})
-        done = mlserver("start", ".")
-    assert (done.returncode, done.stderr) == (1, f"error: http_port: port {port} on 127.0.0.1 is in use\n")
 
 
 def test_what_nobody_expected_keeps_its_traceback() -> None:

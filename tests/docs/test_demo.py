@@ -48,9 +48,9 @@ def test_with_the_stand_in(tmp_path: Path) -> None:
 
 
 def test_a_failure_is_told(tmp_path: Path) -> None:
-    env = without_java(tmp_path) | {"MLSERVER_KAFKA_CONFIG": '{"no.such.option": 1}'}
+    env = without_java(tmp_path) | {"MLSERVER_MAX_BODY_BYTES": "many"}
     done = demo(env, tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("demo failed: the server ended with exit code 1\n")
-    assert "no.such.option" in done.stderr
+    assert "MLSERVER_MAX_BODY_BYTES: expected" in done.stderr
     assert "Traceback" not in done.stderr

@@ -160,6 +160,16 @@ class Awaits(Model):
                 out.write(f"{word}\n")
 
 
+class Gated(Awaits):
+    """Awaits until the file `extra.open` is there, and traces as the others do."""
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        self.trace("begin")
+        while not os.path.exists(self.extra["open"]):  # noqa: ASYNC110, ASYNC240 - another process opens it
+            await asyncio.sleep(0.005)
+        return self.answer(payload, [0])
+
+
 class Records(Model):
     """Records its inputs, its loads and its unloads in metrics of its own."""
 

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlserver.engine.hosted import DEFAULT_MAX_ROWS, max_rows_of
 from mlserver.engine.isolate import Outcome
+from mlserver.engine.pools import Pools
 from mlserver.engine.runner import Runner
 from mlserver.errors import MLServerError
 from mlserver.events import BatchRun
-from mlserver.settings import ModelSettings
 from mlserver.types.tensors import OutputRequest, TensorRequest, TensorResponse
 from tests.engine.kitchen import BAD
-from tests.engine.workers import Heard, model, named, pools, request, running, values
+from tests.engine.workers import Heard, model, named, request, running, values
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ROWS = st.lists(st.sampled_from([0.5, 1.0, 2.0, 3.0, BAD]), min_size=1, max_size=4)
 REQUESTS = st.builds(
@@ -66,7 +67,7 @@ async def test_batched_is_unbatched_in_workers(name: str) -> None:
     draw = random.Random(7)
     heard = Heard()
     async with running(model(name), heard, parallel_workers=2) as runner:
-        for _ in range(40):
+        for _ in range(20):
             requests = [_drawn(draw) for _ in range(draw.randint(1, 64))]
             assert await together(runner, requests) == [alone(one) for one in requests]
     assert max(run.requests for run in heard.of(BatchRun)) > 1
@@ -106,21 +107,24 @@ def _told(outcomes: list[Outcome], members: list[list[float]]) -> list[object]:
     return told
 
 
-async def test_what_comes_in_one_turn_is_one_predict() -> None:
+async def test_what_comes_in_one_turn_is_one_predict(shared: Pools) -> None:
     heard = Heard()
-    async with running(model("RowSum"), heard) as runner:
+    async with running(model("RowSum"), heard, within=shared) as runner:
         await asyncio.gather(*(runner.infer(request([1.0], 1)) for _ in range(16)))
     assert [run.requests for run in heard.of(BatchRun)] == [16]
 
 
-async def test_a_free_worker_never_waits_for_a_batch_to_fill() -> None:
-    async with running(model("RowSum", max_batch_size=64, max_batch_time=30.0)) as runner, asyncio.timeout(20):
+async def test_a_free_worker_never_waits_for_a_batch_to_fill(shared: Pools) -> None:
+    async with (
+        running(model("RowSum", max_batch_size=64, max_batch_time=30.0), within=shared) as runner,
+        asyncio.timeout(20),
+    ):
         assert values(await runner.infer(request([1.0], 1))) == [1.0]
 
 
-async def test_without_row_wise_nothing_is_stacked() -> None:
+async def test_without_row_wise_nothing_is_stacked(shared: Pools) -> None:
     heard = Heard()
-    async with running(model("RowSum", row_wise=False), heard) as runner:
+    async with running(model("RowSum", row_wise=False), heard, within=shared) as runner:
         await asyncio.gather(*(runner.infer(request([1.0], 1)) for _ in range(4)))
     assert [run.requests for run in heard.of(BatchRun)] == [1] * 4
 
@@ -133,9 +137,9 @@ async def test_a_bad_row_is_its_owner_s_alone(bad: int) -> None:
 
 
 @pytest.mark.parametrize("gone", range(4))
-async def test_a_caller_who_has_gone_leaves_the_others_answered(gone: int) -> None:
+async def test_a_caller_who_has_gone_leaves_the_others_answered(gone: int, shared: Pools) -> None:
     """Before its batch is taken, and while it is predicted."""
-    async with running(model("RowSum")) as runner:
+    async with running(model("RowSum"), within=shared) as runner:
         for turns in (1, 3):
             tasks = [asyncio.create_task(runner.infer(request([float(n)], 1))) for n in range(4)]
             for _ in range(turns):
@@ -149,11 +153,11 @@ async def test_a_caller_who_has_gone_leaves_the_others_answered(gone: int) -> No
                     assert values(answer) == [float(number)]  # type: ignore[arg-type]
 
 
-async def test_many_random_cancels_leave_nothing_behind() -> None:
+async def test_many_random_cancels_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch, shared: Pools) -> None:
     draw = random.Random(3)
     reported: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
-    async with running(model("RowSum")) as runner:
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_exception_handler", reported.append)
+    async with running(model("RowSum"), within=shared) as runner:
         for _ in range(20):
             tasks = [asyncio.create_task(runner.infer(request([1.0], 1))) for _ in range(50)]
             for task in draw.sample(tasks, 40):
@@ -167,13 +171,12 @@ async def test_many_random_cancels_leave_nothing_behind() -> None:
     assert reported == []
 
 
-async def test_closing_answers_those_who_wait_first() -> None:
-    async with pools() as made:
-        runner = await made.load(model("Sleeps"))
-        tasks = [asyncio.create_task(runner.infer(request([0.1]))) for _ in range(3)]
-        await asyncio.sleep(0)
-        await runner.close()
-        assert [values(task.result()) for task in tasks] == [[0.1]] * 3
+async def test_closing_answers_those_who_wait_first(shared: Pools) -> None:
+    runner = await shared.load(model("Sleeps"))
+    tasks = [asyncio.create_task(runner.infer(request([0.1]))) for _ in range(3)]
+    await asyncio.sleep(0)
+    await runner.close()
+    assert [values(task.result()) for task in tasks] == [[0.1]] * 3
 
 
 async def test_requests_that_somebody_waits_for_go_before_a_backlog() -> None:
@@ -190,21 +193,3 @@ async def test_requests_that_somebody_waits_for_go_before_a_backlog() -> None:
         await asyncio.gather(*(note("request", runner.infer(request([1.0], 1))) for _ in range(8)))
         await backlog
     assert order == ["request"] * 8 + ["backlog"]
-
-
-@pytest.mark.parametrize(
-    ("row_wise", "size", "time", "expected"),
-    [
-        (True, 0, 0, DEFAULT_MAX_ROWS),
-        (False, 0, 0, 1),
-        (True, 1, 0, 1),
-        (True, 1, 1, 1),
-        (True, 8, 0, 8),
-        (False, 8, 0, 1),
-        (False, 8, 0.5, 8),
-        (True, 0, 0.5, DEFAULT_MAX_ROWS),
-    ],
-)
-def test_who_is_stacked_and_how_far(row_wise: bool, size: int, time: float, expected: int) -> None:
-    found = ModelSettings(name="m", implementation="a.B", max_batch_size=size, max_batch_time=time)
-    assert max_rows_of(found, row_wise=row_wise) == expected

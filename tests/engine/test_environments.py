@@ -26,12 +26,13 @@ from mlserver.settings import ModelSettings
 from mlserver.version import __version__
 
 SHOW = """
-import json, os, sys
-import click, mlserver, mlserver_sklearn, msgspec, mlserver_of_theirs
+import importlib.util, json, os, sys
+import click, mlserver, msgspec, mlserver_of_theirs
 print(json.dumps({
     "arguments": sys.argv[1:],
     "prefix": sys.prefix,
-    "files": {m.__name__: m.__file__ for m in (click, mlserver, mlserver_sklearn, msgspec, mlserver_of_theirs)},
+    "files": {m.__name__: m.__file__ for m in (click, mlserver, msgspec, mlserver_of_theirs)}
+    | {"mlserver_sklearn": importlib.util.find_spec("mlserver_sklearn").origin},
     "version": mlserver.__version__,
     "main": __name__,
     "path": os.environ["PATH"],

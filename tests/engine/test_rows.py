@@ -8,7 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from mlserver.engine.hosted import DEFAULT_MAX_ROWS, max_rows_of
 from mlserver.engine.rows import batch_key, has_rows, merge, row_count, rows_of, split
+from mlserver.settings import ModelSettings
 from mlserver.types.tensors import OutputRequest, Tensor, TensorRequest, TensorResponse
 from tests.engine.tensors import assert_same_tensor, tensors
 
@@ -98,3 +100,21 @@ def test_splitting_is_the_inverse_of_merging(requests: list[TensorRequest]) -> N
 @pytest.mark.parametrize("shape", [[], [1], [5, 2]])
 def test_an_output_with_other_rows_cannot_be_split(shape: list[int]) -> None:
     assert not has_rows(TensorResponse("m", None, [fp32("y", 4), fp32("x", *shape)]), 4)
+
+
+@pytest.mark.parametrize(
+    ("row_wise", "size", "time", "expected"),
+    [
+        (True, 0, 0, DEFAULT_MAX_ROWS),
+        (False, 0, 0, 1),
+        (True, 1, 0, 1),
+        (True, 1, 1, 1),
+        (True, 8, 0, 8),
+        (False, 8, 0, 1),
+        (False, 8, 0.5, 8),
+        (True, 0, 0.5, DEFAULT_MAX_ROWS),
+    ],
+)
+def test_who_is_stacked_and_how_far(row_wise: bool, size: int, time: float, expected: int) -> None:
+    found = ModelSettings(name="m", implementation="a.B", max_batch_size=size, max_batch_time=time)
+    assert max_rows_of(found, row_wise=row_wise) == expected

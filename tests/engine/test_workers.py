@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from mlserver.engine.custom import CustomRequest
+from mlserver.engine.pools import Pools
 from mlserver.engine.runner import Runner
 from mlserver.errors import (
     ConfigurationError,
@@ -34,6 +35,8 @@ from tests.engine.kitchen import Echo
 from tests.engine.tensors import assert_same_tensor
 from tests.engine.workers import Heard, model, pools, request, running, values
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 SOON = 20.0  # seconds: tells answered from hung
 
 
@@ -48,8 +51,8 @@ async def pid_of(runner: Runner) -> int:
 
 
 @pytest.mark.parametrize(("name", "main"), [("Where", 0), ("PlainWhere", 1)])
-async def test_a_model_runs_in_a_worker_on_its_thread(name: str, main: int) -> None:
-    async with running(model(name)) as runner:
+async def test_a_model_runs_in_a_worker_on_its_thread(name: str, main: int, shared: Pools) -> None:
+    async with running(model(name), within=shared) as runner:
         pid, on_main, _ = values(await runner.infer(request([0])))
     assert pid != os.getpid()
     assert on_main == main
@@ -65,7 +68,7 @@ async def test_a_model_may_opt_out_of_workers() -> None:
         assert await pid_of(runner) == os.getpid()
 
 
-async def test_what_a_model_gets_is_what_was_asked() -> None:
+async def test_what_a_model_gets_is_what_was_asked(shared: Pools) -> None:
     inputs = [
         Tensor("a", "FP16", [2, 0], np.zeros((2, 0), "f2")),
         Tensor("b", "INT64", [], np.array(7)),
@@ -73,16 +76,16 @@ async def test_what_a_model_gets_is_what_was_asked() -> None:
         Tensor("d", "BOOL", [1, 2], np.array([[True, False]])),
     ]
     asked = TensorRequest("m", None, inputs, "7", {"n": 1, "text": "x", "list": [1, None]})
-    async with running(model("Echo")) as runner:
+    async with running(model("Echo"), within=shared) as runner:
         found = await runner.infer(asked)
     for one, other in zip(inputs, found.outputs, strict=True):
         assert_same_tensor(one, other)
     assert found.parameters == {"n": 1, "text": "x", "list": [1, None]}
 
 
-async def test_headers_go_there_and_come_back() -> None:
+async def test_headers_go_there_and_come_back(shared: Pools) -> None:
     asked = request([1.0], headers=lambda: {"x-one": "1"})
-    async with running(model("Greets")) as runner:
+    async with running(model("Greets"), within=shared) as runner:
         found = await runner.infer(asked)
     assert found.headers == {"x-two": "1"}
 
@@ -94,9 +97,9 @@ async def test_a_worker_is_given_to_each_call_that_one_is_free_for() -> None:
         assert time.monotonic() - begun < 0.95
 
 
-async def test_calls_that_await_run_side_by_side() -> None:
+async def test_calls_that_await_run_side_by_side(shared: Pools) -> None:
     """The first tells that they do; a bound holds."""
-    async with running(model("Awaits", max_concurrency=8)) as runner:
+    async with running(model("Awaits", max_concurrency=8), within=shared) as runner:
         await runner.infer(request([0.0]))
         begun = time.monotonic()
         await asyncio.gather(*(runner.infer(request([0.2])) for _ in range(16)))
@@ -104,8 +107,8 @@ async def test_calls_that_await_run_side_by_side() -> None:
     assert 0.4 <= seconds < 1.6
 
 
-async def test_an_awaiting_model_is_found_out_while_its_first_call_runs() -> None:
-    async with running(model("Awaits")) as runner:
+async def test_an_awaiting_model_is_found_out_while_its_first_call_runs(shared: Pools) -> None:
+    async with running(model("Awaits"), within=shared) as runner:
         begun = time.monotonic()
         await asyncio.gather(*(runner.infer(request([0.4])) for _ in range(32)))
         assert time.monotonic() - begun < 1.2
@@ -117,16 +120,15 @@ async def test_a_model_that_holds_the_loop_gets_one_call_at_a_time_and_others_th
     assert len(heard) == 8
 
 
-async def test_a_plain_predict_that_sleeps_does_not_keep_an_async_model_waiting() -> None:
-    async with pools() as made:
-        slow, quick = await made.load(model("Sleeps")), await made.load(model("Where"))
-        sleeping = asyncio.create_task(slow.infer(request([1.0])))
-        await asyncio.sleep(0)
-        begun = time.monotonic()
-        await quick.infer(request([0]))
-        assert time.monotonic() - begun < 0.9
-        await sleeping
-        await asyncio.gather(slow.close(), quick.close())
+async def test_a_plain_predict_that_sleeps_does_not_keep_an_async_model_waiting(shared: Pools) -> None:
+    slow, quick = await shared.load(model("Sleeps")), await shared.load(model("Where"))
+    sleeping = asyncio.create_task(slow.infer(request([1.0])))
+    await asyncio.sleep(0)
+    begun = time.monotonic()
+    await quick.infer(request([0]))
+    assert time.monotonic() - begun < 0.9
+    await sleeping
+    await asyncio.gather(slow.close(), quick.close())
 
 
 async def test_a_slow_model_is_capped_so_that_a_fast_one_always_has_a_worker() -> None:
@@ -164,16 +166,16 @@ async def test_a_worker_that_dies_answers_and_is_replaced(how: str) -> None:
     ("how", "expected"),
     [("exit", "SystemExit: 4"), ("recursion", "RecursionError"), ("memory", "MemoryError")],
 )
-async def test_what_can_be_caught_ends_no_worker(how: str, expected: str) -> None:
-    async with running(model("Dies")) as runner:
+async def test_what_can_be_caught_ends_no_worker(how: str, expected: str, shared: Pools) -> None:
+    async with running(model("Dies"), within=shared) as runner:
         with pytest.raises(MLServerError, match=expected) as caught:
             await runner.infer(request([how]))
         assert caught.value.kind is Kind.MODEL
         assert values(await runner.infer(request(["no"]))) == [1]
 
 
-async def test_a_status_that_a_model_asks_for_comes_through() -> None:
-    async with running(model("Dies")) as runner:
+async def test_a_status_that_a_model_asks_for_comes_through(shared: Pools) -> None:
+    async with running(model("Dies"), within=shared) as runner:
         with pytest.raises(MLServerError, match="short and stout") as caught:
             await runner.infer(request(["status"]))
     assert caught.value.status_code == 418
@@ -271,48 +273,43 @@ async def test_a_model_that_does_not_load(how: str, kind: Kind, text: str) -> No
         await good.close()
 
 
-async def test_a_load_that_says_no() -> None:
-    async with running(model("FailsToLoad", extra={"how": "false"})) as runner:
+async def test_a_load_that_says_no(shared: Pools) -> None:
+    async with running(model("FailsToLoad", extra={"how": "false"}), within=shared) as runner:
         assert not runner.ready
 
 
-async def test_an_import_path_that_leads_nowhere() -> None:
-    async with pools() as made:
-        with pytest.raises(ConfigurationError, match="no attribute 'Nobody'"):
-            await made.load(model("Nobody"))
+async def test_an_import_path_that_leads_nowhere(shared: Pools) -> None:
+    with pytest.raises(ConfigurationError, match="no attribute 'Nobody'"):
+        await shared.load(model("Nobody"))
 
 
-async def test_a_class_that_only_this_process_has() -> None:
+async def test_a_class_that_only_this_process_has(shared: Pools) -> None:
     class Mine(Echo):
         pass
 
-    async with pools() as made:
-        with pytest.raises(ConfigurationError, match="parallel_workers to 0"):
-            await made.load(ModelSettings(name="m", implementation=Mine))
+    with pytest.raises(ConfigurationError, match="parallel_workers to 0"):
+        await shared.load(ModelSettings(name="m", implementation=Mine))
 
 
-async def test_a_warm_up_request_is_answered_before_anybody_else_s() -> None:
-    async with pools() as made:
-        runner = await made.load(model("Where"), request([0], id="warm-up"))
-        assert values(await runner.infer(request([0])))[2] == 2
+async def test_a_warm_up_request_is_answered_before_anybody_else_s(shared: Pools) -> None:
+    runner = await shared.load(model("Where"), request([0], id="warm-up"))
+    assert values(await runner.infer(request([0])))[2] == 2
+    await runner.close()
+
+
+async def test_a_warm_up_that_fails_is_a_load_that_fails(shared: Pools) -> None:
+    with pytest.raises(ModelError, match="its warm-up request failed: ValueError: bad row"):
+        await shared.load(model("RowSum"), request([-1.0], 1))
+
+
+async def test_models_with_a_group_have_workers_of_their_own(shared: Pools) -> None:
+    runners = [await shared.load(model("Where", parameters={"inference_pool_gid": gid})) for gid in (None, "a", "a")]
+    pids = [await pid_of(runner) for runner in runners]
+    assert pids[1] == pids[2] != pids[0]
+    for runner in runners:
         await runner.close()
-
-
-async def test_a_warm_up_that_fails_is_a_load_that_fails() -> None:
-    async with pools() as made:
-        with pytest.raises(ModelError, match="its warm-up request failed: ValueError: bad row"):
-            await made.load(model("RowSum"), request([-1.0], 1))
-
-
-async def test_models_with_a_group_have_workers_of_their_own() -> None:
-    async with pools() as made:
-        runners = [await made.load(model("Where", parameters={"inference_pool_gid": gid})) for gid in (None, "a", "a")]
-        pids = [await pid_of(runner) for runner in runners]
-        assert pids[1] == pids[2] != pids[0]
-        for runner in runners:
-            await runner.close()
-        assert _ended(pids[1])
-        assert not _ended(pids[0])
+    assert _ended(pids[1])
+    assert not _ended(pids[0])
 
 
 def _ended(pid: int) -> bool:
@@ -350,10 +347,9 @@ async def test_a_model_in_an_environment_of_its_own(tmp_path: Path) -> None:
         await plain.close()
 
 
-async def test_an_environment_without_a_python_is_told() -> None:
-    async with pools() as made:
-        with pytest.raises(EnvironmentNotFound, match="there is no Python in it"):
-            await made.load(model("Where", parameters={"environment_path": "/nowhere"}))
+async def test_an_environment_without_a_python_is_told(shared: Pools) -> None:
+    with pytest.raises(EnvironmentNotFound, match="there is no Python in it"):
+        await shared.load(model("Where", parameters={"environment_path": "/nowhere"}))
 
 
 async def test_equal_requests_are_predicted_once_where_both_sides_cache() -> None:
@@ -373,9 +369,9 @@ def _pid(runner: Any) -> int:
 # Time and room.
 
 
-async def test_a_deadline_that_passes_in_the_queue_is_never_predicted(tmp_path: Path) -> None:
+async def test_a_deadline_that_passes_in_the_queue_is_never_predicted(tmp_path: Path, shared: Pools) -> None:
     heard = Heard()
-    async with running(model("Sleeps"), heard) as runner:
+    async with running(model("Sleeps"), heard, within=shared) as runner:
         first = asyncio.create_task(runner.infer(request([0.6])))
         await asyncio.sleep(0)
         with pytest.raises(DeadlineExceeded, match="before it was predicted"):
@@ -385,25 +381,25 @@ async def test_a_deadline_that_passes_in_the_queue_is_never_predicted(tmp_path: 
     assert len(heard.of(BatchRun)) == 1
 
 
-async def test_a_deadline_that_has_passed_is_not_even_queued() -> None:
-    async with running(model("Where")) as runner:
+async def test_a_deadline_that_has_passed_is_not_even_queued(shared: Pools) -> None:
+    async with running(model("Where"), within=shared) as runner:
         with pytest.raises(DeadlineExceeded, match="had passed when it came"):
             await runner.infer(request([0], deadline=time.monotonic() - 1))
         assert values(await runner.infer(request([0])))[2] == 1
 
 
-async def test_a_deadline_that_passes_while_it_is_predicted_stops_what_awaits(tmp_path: Path) -> None:
+async def test_a_deadline_that_passes_while_it_is_predicted_stops_what_awaits(tmp_path: Path, shared: Pools) -> None:
     trace = tmp_path / "trace"
-    async with running(model("Awaits", extra={"trace": str(trace)})) as runner:
+    async with running(model("Awaits", extra={"trace": str(trace)}), within=shared) as runner:
         await runner.infer(request([0.0]))
         with pytest.raises(DeadlineExceeded, match="while it was predicted"):
             await runner.infer(request([30.0], deadline=time.monotonic() + 0.2))
         await until(lambda: trace.read_text() == "begin\nend\nbegin\ncancelled\n")
 
 
-async def test_a_caller_that_goes_stops_what_awaits(tmp_path: Path) -> None:
+async def test_a_caller_that_goes_stops_what_awaits(tmp_path: Path, shared: Pools) -> None:
     trace = tmp_path / "trace"
-    async with running(model("Awaits", extra={"trace": str(trace)})) as runner:
+    async with running(model("Awaits", extra={"trace": str(trace)}), within=shared) as runner:
         task = asyncio.create_task(runner.infer(request([30.0])))
         await until(trace.exists)
         task.cancel()
@@ -411,9 +407,11 @@ async def test_a_caller_that_goes_stops_what_awaits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-async def test_callers_that_go_at_once_give_their_places_back(workers: int) -> None:
+async def test_callers_that_go_at_once_give_their_places_back(workers: int, shared: Pools) -> None:
     """A cancellation that overtakes the first step of what it cancels."""
-    async with running(model("Awaits", max_concurrency=2), parallel_workers=workers) as runner:
+    async with running(
+        model("Awaits", max_concurrency=2), within=shared if workers else None, parallel_workers=workers
+    ) as runner:
         await runner.infer(request([0.0]))
         for turns in range(4):
             tasks = [asyncio.create_task(runner.infer(request([30.0]))) for _ in range(2)]
@@ -453,22 +451,24 @@ async def test_bytes_that_wait_are_bounded_too() -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-async def test_a_stream_comes_in_order_and_ends(workers: int) -> None:
-    async with running(model("Counts"), parallel_workers=workers) as runner:
+async def test_a_stream_comes_in_order_and_ends(workers: int, shared: Pools) -> None:
+    async with running(model("Counts"), within=shared if workers else None, parallel_workers=workers) as runner:
         found = [values(answer)[0] async for answer in runner.stream(_requests(100))]
     assert found == list(range(100))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-async def test_a_stream_of_requests_is_a_stream_of_answers(workers: int) -> None:
-    async with running(model("Counts"), parallel_workers=workers) as runner:
+async def test_a_stream_of_requests_is_a_stream_of_answers(workers: int, shared: Pools) -> None:
+    async with running(model("Counts"), within=shared if workers else None, parallel_workers=workers) as runner:
         found = [values(answer)[0] async for answer in runner.stream(_requests(*[2] * 40))]
     assert found == [0, 1] * 40
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-async def test_an_error_ends_a_stream(workers: int) -> None:
-    async with running(model("Counts", extra={"fails_at": 2}), parallel_workers=workers) as runner:
+async def test_an_error_ends_a_stream(workers: int, shared: Pools) -> None:
+    async with running(
+        model("Counts", extra={"fails_at": 2}), within=shared if workers else None, parallel_workers=workers
+    ) as runner:
         found: list[Any] = []
         with pytest.raises(MLServerError, match="no more numbers"):
             await _collect(runner.stream(_requests(5)), found)
@@ -476,10 +476,10 @@ async def test_an_error_ends_a_stream(workers: int) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-async def test_who_leaves_a_stream_ends_its_generator(tmp_path: Path, workers: int) -> None:
+async def test_who_leaves_a_stream_ends_its_generator(tmp_path: Path, workers: int, shared: Pools) -> None:
     trace = tmp_path / "trace"
     settings = model("Counts", extra={"trace": str(trace), "pause": 0.001})
-    async with running(settings, parallel_workers=workers) as runner:
+    async with running(settings, within=shared if workers else None, parallel_workers=workers) as runner:
         stream: Any = runner.stream(_requests(1_000_000))
         async for answer in stream:
             if values(answer)[0] == 3:
@@ -488,9 +488,9 @@ async def test_who_leaves_a_stream_ends_its_generator(tmp_path: Path, workers: i
         await until(trace.exists)
 
 
-async def test_a_slow_reader_holds_a_stream_back() -> None:
+async def test_a_slow_reader_holds_a_stream_back(shared: Pools) -> None:
     """What nobody reads is not made: a bound on memory, and on work."""
-    async with running(model("Counts")) as runner:
+    async with running(model("Counts"), within=shared) as runner:
         stream: Any = runner.stream(_requests(1_000_000))
         await anext(stream)
         await asyncio.sleep(0.2)

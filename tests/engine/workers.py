@@ -66,9 +66,13 @@ async def pools(heard: Heard | None = None, **settings: Any) -> AsyncIterator[Po
 
 
 @contextlib.asynccontextmanager
-async def running(settings: ModelSettings, heard: Heard | None = None, **server: Any) -> AsyncIterator[Runner]:
-    """A model at work, unloaded at the end."""
-    async with pools(heard, **server) as made:
+async def running(
+    settings: ModelSettings, heard: Heard | None = None, *, within: Pools | None = None, **server: Any
+) -> AsyncIterator[Runner]:
+    """A model at work, unloaded at the end; `within` pools that there are, else in some of its own."""
+    if within is not None and heard is not None:
+        within.hub.add(heard)
+    async with pools(heard, **server) if within is None else contextlib.nullcontext(within) as made:
         runner = await made.load(settings)
         try:
             yield runner

@@ -61,5 +61,17 @@ def infer(server: Served, model: str, values: list[Any], timeout: float = 60, **
     return requests.post(url, json=body(values), timeout=timeout, headers=headers)
 
 
+def put_gate(folder: Path, **settings: Any) -> tuple[Path, Path]:
+    """The model `gated`: the file that has a line for each call that has begun, and the one that lets them all end."""
+    trace, opened = folder / "trace", folder / "open"
+    put_model(folder, "Gated", parameters={"extra": {"trace": str(trace), "open": str(opened)}}, **settings)
+    return trace, opened
+
+
+def begun(trace: Path) -> int:
+    """How many calls have begun."""
+    return len(trace.read_text().splitlines()) if trace.exists() else 0
+
+
 def ready(server: Served) -> bool:
     return requests.get(f"{server.url}/v2/health/ready", timeout=30).status_code == 200

@@ -73,11 +73,13 @@ class Clock:
         self._mapped[:] = struct.pack("@q", seconds)
 
 
-@pytest.fixture
-def clocked(tmp_path: Path) -> Iterator[tuple[Served, Clock]]:
+@pytest.fixture(scope="module")
+def clocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Clock]]:
+    """A server and its clock, which the next test finds at any time."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("no C compiler to build a clock with")
+    tmp_path = tmp_path_factory.mktemp("clocked")
     (tmp_path / "clock.c").write_text(SHIM)
     library = tmp_path / "clock.so"
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, tmp_path / "clock.c", "-ldl"], check=True)
@@ -86,6 +88,9 @@ def clocked(tmp_path: Path) -> Iterator[tuple[Served, Clock]]:
     variables = {"LD_PRELOAD": str(library), "CLOCK_OFFSET_FILE": str(tmp_path / "offset"), "PYTHONPATH": str(ROOT)}
     with Served(".", cwd=folder, env=environment() | variables) as server:
         yield server, clock
+        clock.jump(HOUR)
+        server.stop()
+        assert "deadline" not in server.log
 
 
 def test_a_jump_of_an_hour_either_way(clocked: tuple[Served, Clock]) -> None:
@@ -94,15 +99,13 @@ def test_a_jump_of_an_hour_either_way(clocked: tuple[Served, Clock]) -> None:
     with ThreadPoolExecutor() as pool, Canary(f"{server.url}/v2/models/where/infer", body([0])) as canary:
         for offset in (HOUR, -HOUR, 0):
             canary.wait_for(len(canary.seconds) + 5)
-            asked = pool.submit(infer, server, "sleeps", [1.2])
+            asked = pool.submit(infer, server, "sleeps", [1.1])  # longer than a heartbeat
             clock.jump(offset)
             assert asked.result().status_code == 200
             canary.wait_for(len(canary.seconds) + 5)
     canary.assert_healthy()
     assert [worker.pid for worker in workers(server)] == before
-    clock.jump(HOUR)
     assert "deadline" not in server.log
-    server.stop()
 
 
 def test_the_clock_of_the_server_did_jump(clocked: tuple[Served, Clock]) -> None:

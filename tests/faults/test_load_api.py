@@ -152,7 +152,7 @@ class Trap:
                 """Say nothing."""
 
         server = ThreadingHTTPServer((host, 0), Handler)
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))  # seconds until it sees its end
         thread.start()
         self._closing.callback(server.server_close)
         self._closing.callback(thread.join)

@@ -11,6 +11,7 @@ from tests.faults.sampler import Sampler
 from tests.faults.serving import body, folder_of, put_model, ready, serve
 
 MODEL_SECONDS = 0.005
+OVERLOAD_SECONDS = 2.0
 # The bars, 95 % of the peak and 50 ms, are for a machine of its own; here the load's own side shares two cores with it.
 LEAST_GOODPUT = 0.8
 LONGEST_REFUSAL_SECONDS = 0.5
@@ -82,13 +83,15 @@ def test_five_times_too_much(tmp_path: Path, tell: Callable[[str], None]) -> Non
             connector = aiohttp.TCPConnector(limit=0)
             async with aiohttp.ClientSession(connector=connector) as session:
                 url = f"{server.url}/v2/models/sleeps/infer"
-                await at_its_own_pace(session, url, 0.5)
-                peak = await at_its_own_pace(session, url, 2.0)
-                return peak, await at_a_rate(session, url, 5 * peak, 3.0)
+                await at_its_own_pace(session, url, 0.3)
+                before = await at_its_own_pace(session, url, 1.0)
+                answers = await at_a_rate(session, url, 5 * before, OVERLOAD_SECONDS)
+                # What else runs on the machine may have changed meanwhile.
+                return min(before, await at_its_own_pace(session, url, 1.0)), answers
 
         with Sampler(server.pid) as memory:
             peak, answers = asyncio.run(load())
-        goodput = answers.count(200) / 3.0
+        goodput = answers.count(200) / OVERLOAD_SECONDS
         refused = f"{answers.count(429)} refused, p99 {1000 * answers.p99(429):.1f} ms"
         tell(f"peak {peak:.0f}/s, at five times that {goodput:.0f}/s served, {refused}")
         assert goodput >= LEAST_GOODPUT * peak

@@ -20,7 +20,7 @@ from tests.waiting import wait_until
 
 STREAMS = 64
 EVENTS = 10
-ROUNDS = 5
+ROUNDS = 3
 # The bar is 1.2 on a machine of its own; on one that is shared, one process more waits for its turns of the cores.
 MOST_TIMES_IN_PROCESS = 3.0
 # The bar is 0.1 s; the time here is that of 64 callers who leave at once, on a machine that does other things.

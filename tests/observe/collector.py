@@ -57,6 +57,12 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
             assert enough, self.spans
             return {span.name: span for span in self._of(trace)}
 
+    def wait_for(self, trace: str, names: set[str]) -> None:
+        """Return as soon as the trace has spans of these names; a worker's come on a way of their own."""
+        with self._changed:
+            there = self._changed.wait_for(lambda: names <= {span.name for span in self._of(trace)}, PATIENCE_SECONDS)
+            assert there, self.spans
+
     def _of(self, trace: str) -> list[Span]:
         return [span for span in self.spans if span.trace == trace]
 

@@ -101,7 +101,7 @@ def test_under_way_and_refused(served: Served, metrics_port: int) -> None:
 
 
 @pytest.mark.parametrize("door", ["rest", "grpc"])
-def test_ten_thousand_unknown_names_add_no_series(served: Served, metrics_port: int, door: str) -> None:
+def test_unknown_names_add_no_series(served: Served, metrics_port: int, door: str) -> None:
     def ask_for(names: range) -> None:
         if door == "rest":
             with Raw(served.port) as raw:
@@ -116,7 +116,7 @@ def test_ten_thousand_unknown_names_add_no_series(served: Served, metrics_port: 
     ask_for(range(1))
     before = scraped(metrics_port).keys()
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(ask_for, [range(start, start + 500) for start in range(0, 10_000, 500)]))
+        list(threads.map(ask_for, [range(start, start + 250) for start in range(0, 1_000, 250)]))
     assert scraped(metrics_port).keys() == before
     assert not [key for key in before if "none" in str(key)]
 

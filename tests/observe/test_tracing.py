@@ -151,8 +151,7 @@ def test_each_request_of_a_batch_has_its_own(traced: Served, collector: Collecto
         answers = threads.map(lambda one: ask(traced, "together", 1, headers=one[1]), asked)
         assert set(answers) == {200}
     for trace, _ in asked:
-        spans = collector.of(trace, 3)
-        assert {REST_INFER, "queue", "predict"} <= set(spans)
+        collector.wait_for(trace, {REST_INFER, "queue", "predict"})
 
 
 def test_a_request_without_a_trace_begins_one(traced: Served, collector: Collector) -> None:

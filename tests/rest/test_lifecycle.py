@@ -4,7 +4,6 @@ import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -58,29 +57,11 @@ def test_a_port_in_use(tmp_path: Path, setting: str) -> None:
     assert (done.returncode, done.stderr) == (1, f"error: {setting}: port {port} on 127.0.0.1 is in use\n")
 
 
-@pytest.mark.parametrize(
-    ("model", "line"),
-    [
-        (
-            {"implementation": "mlserver_sklearn.SKLearnModel", "parameters": {"uri": "./none.joblib"}},
-            "error: model 'm'",
-        ),
-        ({"implementation": "nowhere.Model"}, "error: "),
-        ({"implementation": "kitchen.Nobody"}, "error: "),
-        ({"implementation": "kitchen.asked"}, "error: "),
-        (
-            {"implementation": "kitchen.Unloadable"},
-            "error: model 'm' failed to load: ValueError: no weights\\nhere",
-        ),
-    ],
-    ids=["no file", "no module", "no class", "no model", "load raises"],
-)
-def test_a_model_that_cannot_be_loaded(tmp_path: Path, model: dict[str, Any], line: str) -> None:
-    done = mlserver("start", str(make_folder(tmp_path, {"m": model})))
+def test_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
+    done = mlserver("start", str(make_folder(tmp_path, {"m": {"implementation": "kitchen.Unloadable"}})))
     assert done.returncode == 1
     (said,) = done.stderr.splitlines()
-    assert said.startswith(line)
-    assert "'m'" in said or "m/model-settings.json" in said
+    assert said.startswith("error: model 'm' failed to load: ValueError: no weights\\nhere")
     assert "Traceback" not in done.stdout + done.stderr
 
 

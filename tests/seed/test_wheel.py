@@ -1,8 +1,10 @@
-"""The wheel, built from a clean copy of the tree, in new environments of every Python that is supported.
+"""The wheel, built from a clean copy of the tree, in environments of every Python that is supported.
 
-An environment has what a reader of the walk-through installs, and nothing of this tree.
+An environment has what a reader of the walk-through installs, and nothing of this tree. It is kept in `.cache/wheel`
+until dependencies change: to compile what is in it takes longer than all the rest. The wheel is new each time.
 """
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -13,12 +15,14 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
+from mlserver.testing.kafka_jars import alone
 from tests.docs.pages import ROOT, blocks
 from tests.docs.walk import Walk
 from tests.seed.serving import environment
 from tests.seed.topics import fresh, settings_of
 
 PAGE = Path(__file__).with_name("as_printed.txt")
+CACHE = ROOT / ".cache" / "wheel"
 PYTHONS = ["3.11", "3.12", "3.13"]
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -65,21 +69,33 @@ def interpreter(version: str) -> Path:
     pytest.skip(f"no Python {version} here")
 
 
+def place_of(version: str, python: Path) -> Path:
+    """Where the environment of this Python is kept; those of other dependencies are removed."""
+    lock, project = (ROOT / name for name in ("requirements/dev.txt", "pyproject.toml"))
+    about = run(python, "-VV", cwd=ROOT) + lock.read_text() + project.read_text()
+    place = CACHE / f"python{version}-{hashlib.sha256(about.encode()).hexdigest()[:16]}"
+    for other in set(CACHE.glob(f"python{version}-*")) - {place}:
+        shutil.rmtree(other)
+    return place
+
+
 @pytest.fixture(scope="module", params=PYTHONS)
-def installed(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(request: pytest.FixtureRequest, wheel: Path) -> Iterator[Path]:
     """The folder of commands of an environment with the wheel, its extra, and the clients of the walk-through."""
-    python = interpreter(request.param)
-    folder = tmp_path_factory.mktemp(f"python{request.param}-")
-    uv = find_uv_bin()
-    run(uv, "venv", "--quiet", "--python", python, folder / "venv", cwd=folder)
-    commands = folder / "venv" / "bin"
-    run(
-        uv, "pip", "install", "--quiet", "--python", commands / "python",
-        "--constraints", ROOT / "requirements" / "dev.txt",
-        f"mlserver[sklearn] @ {wheel.as_uri()}", "requests", "kafka-python",
-        cwd=folder,
-    )  # fmt: skip
-    return commands
+    python, uv = interpreter(request.param), find_uv_bin()
+    place = place_of(request.param, python)
+    whole = place / "whole"
+    with alone(place):
+        if not whole.exists():
+            run(uv, "venv", "--quiet", "--clear", "--python", python, place / "venv", cwd=place)
+        run(
+            uv, "pip", "install", "--quiet", "--python", place / "venv" / "bin" / "python",
+            "--constraints", ROOT / "requirements" / "dev.txt", "--reinstall-package", "mlserver",
+            f"mlserver[sklearn] @ {wheel.as_uri()}", "requests", "kafka-python",
+            cwd=place,
+        )  # fmt: skip
+        whole.touch()
+        yield place / "venv" / "bin"
 
 
 def test_the_walk_through_without_a_warning(

@@ -16,7 +16,8 @@ from confluent_kafka import Consumer, TopicPartition
 from kafka import KafkaConsumer, KafkaProducer
 from kafka import TopicPartition as KafkaTopicPartition
 
-from mlserver.testing.kafka import Broker, BrokerError, MockBroker, create_topics, missing_tools
+from mlserver.testing.kafka import KAFKA_VERSION, Broker, BrokerError, MockBroker, create_topics, missing_tools
+from mlserver.testing.kafka_jars import jars_of
 from tests.kafka_fixtures import Topics
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "kafka"
@@ -105,12 +106,15 @@ def test_a_group_commits(kafka_topics: Callable[..., Topics]) -> None:
 
 @pytest.mark.usefixtures("kafka_tools")
 def test_records_outlive_a_restart_and_a_kill_but_not_a_stop() -> None:
+    """And classes that one has loaded the next one has from an archive."""
     with Broker() as broker:
         address, pids = broker.bootstrap, [broker.pid]
         create_topics(address, "kept")
         produce(address, "kept", b"before")
         broker.restart()
         pids.append(broker.pid)
+        mapped = {mapping.path for mapping in psutil.Process(broker.pid).memory_maps()}
+        assert mapped & {str(archive) for archive in jars_of(KAFKA_VERSION).glob("classes-*.jsa")}
         assert consume(address, "kept", 1) == [b"before"]
         broker.kill()
         assert broker.pid is None

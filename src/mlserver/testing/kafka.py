@@ -23,6 +23,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from mlserver.testing.kafka_jars import KAFKA_VERSION, BrokerError, jars_of, missing_tools, run, tail, which_java
+from mlserver.testing.kafka_java import Classes
 from mlserver.testing.kafka_process import HOST, POLL_SECONDS, Running, free_port, is_free, start_mark
 from mlserver.testing.kafka_secure import Secure
 
@@ -81,6 +82,7 @@ class Broker:
 
     `port` 0 takes a free one; `data` is the directory it may fill and remove (default: a temporary one). The broker
     dies with the thread that started it (Linux), even if that is killed; with `daemon` it outlives its starter.
+    One that is `lasting` is slower to start and quicker afterwards: to measure with.
     With `secure` it also listens at `secure_bootstrap`, for those who can show what that asks for.
     """
 
@@ -88,6 +90,7 @@ class Broker:
         self,
         port: int = 0,
         *,
+        lasting: bool = False,
         version: str = KAFKA_VERSION,
         data: Path | None = None,
         daemon: bool = False,
@@ -99,6 +102,7 @@ class Broker:
         self.secure_bootstrap = f"{HOST}:{self._secure_port}"
         self.bootstrap = f"{HOST}:{self.port}"
         self.version = version
+        self._lasting = lasting
         self.data = (data or Path(tempfile.gettempdir(), f"mlserver-kafka-{uuid.uuid4().hex}")).absolute()
         self._daemon = daemon
         self._process: subprocess.Popen[bytes] | None = None
@@ -160,13 +164,20 @@ class Broker:
             if running := Running.find(self.data):
                 running.end(how)
             self._process.kill()
-            self._process.wait()
+            code = self._process.wait()
             self._process = None
+            if not self._lasting:
+                self._classes().keep(code)
+
+    def _classes(self) -> Classes:
+        return Classes(str(which_java()), jars_of(self.version), self.data / "classes.jsa")
 
     def _prepare(self) -> list[str]:
         """The command line up to the main class; the first time, also write the settings and format the storage."""
         temporary, records, server = (self.data / name for name in ("tmp", "records", "server.properties"))
         java = [str(which_java()), *_JAVA, f"-Djava.io.tmpdir={temporary}", "-cp", f"{jars_of(self.version)}/*"]
+        if not self._lasting:
+            java += self._classes().reading()
         if not (records / "meta.properties").exists():
             temporary.mkdir(parents=True, exist_ok=True)
             controller = free_port(self.port, self._secure_port)
@@ -180,7 +191,10 @@ class Broker:
         return java
 
     def _spawn(self) -> None:
-        command = [*self._prepare(), "kafka.Kafka", str(self.data / "server.properties")]
+        java = self._prepare()
+        if not (self._lasting or self._daemon):
+            java += self._classes().writing()
+        command = [*java, "kafka.Kafka", str(self.data / "server.properties")]
         if sys.platform == "linux" and not self._daemon:
             command = [sys.executable, "-I", "-S", "-c", _DIE_WITH_STARTER, str(os.getpid()), *command]
         with (self.data / "broker.log").open("ab") as log:
