@@ -103,8 +103,11 @@ def _kafka_settings(product: Product, kafka: KafkaPlace | None) -> dict[str, obj
 
 
 def _start(product: Product, folder: Path) -> subprocess.Popen[bytes]:
-    """In a session of its own, so that the whole tree can be found; without settings of the caller's environment."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLSERVER_")}
+    """In a session of its own, so that the whole tree can be found; without settings of the caller's environment.
+
+    With bytecode, as pip leaves it where a product is installed: else each start would compile what is run from source.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLSERVER_", "PYTHON"))}
     with (folder / "server.log").open("wb") as log:
         return subprocess.Popen(
             [str(product.command), "start", "."],
