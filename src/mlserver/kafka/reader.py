@@ -107,6 +107,7 @@ class Reader:
                 self._assignment.rewind(self._consumer)
             except KafkaException as error:
                 self._on_error(error.args[0])
+                self.fatal = self.fatal or self._assignment.lost
                 return
         room = self._room()
         self._commits.when_due(self._consumer, urgent=room <= 0)
