@@ -166,6 +166,7 @@ class Transactions:
         hit("after_produce")
         self._commit(client)
         self.figures.transactions.add(time.monotonic() - begun)
+        self.figures.held = False
 
     def _due(self, begun: float) -> bool:
         if self._stopping or len(self._open) >= _MAX_RECORDS or time.monotonic() - begun >= _MAX_SECONDS:
@@ -223,6 +224,7 @@ class Transactions:
             self._reports.refused.clear()  # nobody waits for those any more
         self._open = []
         if hopeless:
+            self.figures.held = True
             self._bell.wait(self._pause_seconds)
             self._pause_seconds = min(2 * self._pause_seconds, _LONGEST_PAUSE_SECONDS)
         self._go_back()

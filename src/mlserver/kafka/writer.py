@@ -45,6 +45,7 @@ class Writer:
         self._outstanding: dict[Record, int] = {}
         self._ready: deque[Letter] = deque()
         self._again: deque[tuple[float, Letter]] = deque()
+        self._held: set[Letter] = set()
         self._said: dict[str, float] = {}
         self._client = Producer(self._config, logger=client_logger)
         self._lone_client: Producer | None = None
@@ -79,6 +80,9 @@ class Writer:
         acknowledged, outstanding = self._reports.acknowledged, self._outstanding
         while acknowledged:
             letter = acknowledged.popleft()
+            if self._held:
+                self._held.discard(letter)
+                self.figures.held = bool(self._held)
             record = letter.record
             left = outstanding.get(record, 1) - 1
             if left:
@@ -138,6 +142,7 @@ class Writer:
 
     def _refusal(self, letter: Letter, error: KafkaError) -> None:
         self.figures.refused += 1
+        self._held.discard(letter)
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and self._smaller(letter):
             return
         if letter.topic == letter.record.reply and error.code() in NO_SUCH_TOPIC:
@@ -149,6 +154,8 @@ class Writer:
         else:
             # Nothing is dropped, and no offset is committed past it: the topic may come back.
             self._say(letter, error)
+            self._held.add(letter)
+            self.figures.held = True
         self._again.append((time.monotonic() + _RETRY_SECONDS, letter))
 
     def _elsewhere(self, letter: Letter, error: KafkaError) -> None:
