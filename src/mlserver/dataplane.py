@@ -10,10 +10,11 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from typing import Any
 
+from mlserver.engine.clock import StreamClock
 from mlserver.engine.isolate import Outcome
 from mlserver.engine.runner import Runner
 from mlserver.errors import ConfigurationError, Kind, MLServerError, ModelNotFound, ModelNotReady
-from mlserver.events import Listener, ModelLoaded, RequestDone, tell
+from mlserver.events import ModelLoaded, RequestDone, Tell, nobody
 from mlserver.extensions import extensions, model_config
 from mlserver.registry import Registry, Served
 from mlserver.repository import ModelRepository
@@ -53,12 +54,12 @@ class DataPlane:
         settings: Settings,
         registry: Registry,
         repository: ModelRepository | None = None,
-        listeners: Sequence[Listener] = (),
+        tell: Tell = nobody,
     ) -> None:
         self._settings = settings
         self._registry = registry
         self._repository = repository
-        self._listeners = listeners
+        self._tell = tell
         self._failures: dict[tuple[str, str | None], str] = {}
         self._changes: set[asyncio.Task[None]] = set()
         self.started = False
@@ -73,8 +74,7 @@ class DataPlane:
         begun = time.perf_counter()
         if request.id is None:
             request.id = generate_uuid()
-        if request.deadline is None and self._settings.default_timeout_seconds is not None:
-            request.deadline = time.monotonic() + self._settings.default_timeout_seconds
+        self._bound(request)
         request.served = served.key
         if self.tracer is not None:
             _traced(request, served)
@@ -92,18 +92,20 @@ class DataPlane:
         return _completed(response, served, request.id)
 
     def stream(
-        self, model: str, version: str | None, requests: AsyncIterator[TensorRequest]
+        self, model: str, version: str | None, requests: AsyncIterator[TensorRequest], *, conversation: bool = False
     ) -> AsyncIterator[TensorResponse]:
         """Answer a stream of requests to one model, each response as the model makes it.
 
+        The deadline of a request bounds all of its answers; in a `conversation`, the first that follows it.
         Raises ModelNotFound or ModelNotReady at once, before anything is sent, and MLServerError, and nothing else,
         from the iterator. Whoever stops before its end closes it (`aclose`).
         """
         served = self._registry.find(model, version)
-        return self._streamed(served, served.answering(), requests)
+        clock = StreamClock(served.name, conversation=conversation)
+        return self._streamed(served, served.answering(), requests, clock)
 
     async def _streamed(
-        self, served: Served, runner: Runner, requests: AsyncIterator[TensorRequest]
+        self, served: Served, runner: Runner, requests: AsyncIterator[TensorRequest], clock: StreamClock
     ) -> AsyncIterator[TensorResponse]:
         begun = time.perf_counter()
         request_id: str | None = None
@@ -116,12 +118,14 @@ class DataPlane:
                 request_id = request.id = request.id or request_id or generate_uuid()
                 if self.tracer is not None:
                     _traced(request, served)
+                self._bound(request)
+                clock.asked(request.deadline)
                 yield request
 
         responses = runner.stream(named())
         served.in_flight += 1
         try:
-            async for response in responses:
+            while (response := await clock.next(responses)) is not None:
                 response.keep(asked)
                 yield _completed(response, served, request_id)
         except MLServerError as error:
@@ -188,11 +192,16 @@ class DataPlane:
         )
 
     def model_metadata(self, name: str, version: str | None = None) -> MetadataModelResponse:
-        """Raises ModelNotFound, or ModelNotReady while nothing is known of the model."""
+        """What a model says of itself; its versions are those that are served, unless it says others.
+
+        Raises ModelNotFound, or ModelNotReady while nothing is known of the model.
+        """
         served = self._registry.find(name, version)
         if served.runner is None:
             raise ModelNotReady(name, version)
         metadata = served.runner.card.metadata
+        if metadata.versions and metadata.versions != [served.version]:
+            return metadata
         return metadata.model_copy(update={"versions": self._registry.versions(name)})
 
     def model_config(self, name: str, version: str | None = None) -> dict[str, Any]:
@@ -282,7 +291,7 @@ class DataPlane:
         self.missing.discard(key)
         seconds = time.perf_counter() - begun
         logger.info("loaded model %r in %.2f s", served.name, seconds)
-        tell(self._listeners, ModelLoaded(served.name, served.version, seconds))
+        self._tell(ModelLoaded(served.name, served.version, seconds))
 
     async def unload(self, name: str) -> None:
         """Unload every version of a model; returns when they have answered what was under way. Raises ModelNotFound."""
@@ -310,8 +319,11 @@ class DataPlane:
     def _reason(self, name: str, version: str | None) -> str:
         return self._failures.get((name, version), "")
 
-    def _tell(self, event: RequestDone) -> None:
-        tell(self._listeners, event)
+    def _bound(self, request: TensorRequest) -> None:
+        """Give a request the deadline of those that bring none."""
+        seconds = self._settings.default_timeout_seconds
+        if request.deadline is None and seconds is not None:
+            request.deadline = time.monotonic() + seconds
 
 
 def _look_at(change: "asyncio.Task[None]") -> None:

@@ -3,7 +3,7 @@
 Events are facts, made after the work is done; a listener can neither change nor fail it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from mlserver.errors import Kind
@@ -202,13 +202,37 @@ Event = (
 )
 
 
+Tell = Callable[[Event], None]
+"""Takes an event in, on the event loop, so it must return at once."""
+
+
+def nobody(event: Event) -> None:
+    """Where nobody wants to know."""
+
+
 class Listener(Protocol):
-    """Somebody who wants to know. Called on the event loop, so it must return at once."""
+    """Somebody who wants to know."""
 
-    def __call__(self, event: Event, /) -> None: ...
+    @property
+    def takers(self) -> Mapping[type[Event], Callable[[Any], None]]:
+        """What takes the events of each kind that is wanted."""
+        ...
 
 
-def tell(listeners: Sequence[Listener], event: Event) -> None:
-    """Tell every listener, in order."""
-    for listener in listeners:
-        listener(event)
+class Hub:
+    """Tells each event to everyone who takes its kind, in order. Every request comes by here four times."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._takers: dict[type[Event], list[Callable[[Any], None]]] = {}
+        for listener in listeners:
+            self.add(listener)
+
+    def add(self, listener: Listener) -> None:
+        """Tell `listener` too, from now on."""
+        for kind, take in listener.takers.items():
+            self._takers.setdefault(kind, []).append(take)
+
+    def tell(self, event: Event) -> None:
+        """Tell one event."""
+        for take in self._takers.get(type(event), ()):
+            take(event)

@@ -15,7 +15,6 @@ from mlserver.dataplane import DataPlane
 from mlserver.engine.pools import Pools
 from mlserver.engine.runner import Runner
 from mlserver.errors import ConfigurationError, MLServerError
-from mlserver.events import Listener
 from mlserver.grpc.server import GrpcServer
 from mlserver.kafka.supervisor import KafkaProcess
 from mlserver.observe.endpoint import metrics_app
@@ -49,14 +48,15 @@ class MLServer:
         self._settings = settings
         self._metrics = PrometheusListener(settings.metrics_rest_server_prefix, self._in_flight)
         self._statistics = Statistics()
-        self._listeners: Sequence[Listener] = (self._metrics, self._statistics)
         self._pools = pools or Pools(settings)
-        self._pools.listeners.extend(self._listeners)
+        for listener in (self._metrics, self._statistics):
+            self._pools.hub.add(listener)
+        self._tell = self._pools.hub.tell
         self._registry = Registry(self._make_runner, self._models_changed)
-        self._dataplane = DataPlane(settings, self._registry, build_repository(settings), self._listeners)
+        self._dataplane = DataPlane(settings, self._registry, build_repository(settings), self._tell)
         self._http: list[HttpServer] = []
         self._tracer = self._dataplane.tracer = tracer_of(settings)
-        self._grpc = GrpcServer(settings, self._dataplane, self._listeners, self._statistics, self._tracer)
+        self._grpc = GrpcServer(settings, self._dataplane, self._tell, self._statistics, self._tracer)
         self._kafka: KafkaProcess | None = None
         self._stopping: asyncio.Event | None = None
 
@@ -114,7 +114,7 @@ class MLServer:
         for server in self._http:
             server.start()
         if settings.kafka_enabled:
-            self._kafka = KafkaProcess(settings, self._dataplane, self._registry, self._listeners)
+            self._kafka = KafkaProcess(settings, self._dataplane, self._registry, self._tell)
             self._kafka.start()
 
     def _backing(self) -> Backing:
@@ -122,7 +122,7 @@ class MLServer:
         settings = self._settings
         headers = InferenceHeaders(CloudEvents(settings.server_name, namespace()))
         return Backing(
-            settings, self._dataplane, self._statistics, headers, self._listeners, AdminPolicy(settings), self._tracer
+            settings, self._dataplane, self._statistics, headers, self._tell, AdminPolicy(settings), self._tracer
         )
 
     async def _until_stopped(self, work: Coroutine[Any, Any, None], stopping: asyncio.Event) -> None:

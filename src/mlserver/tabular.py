@@ -191,10 +191,12 @@ class _ColumnsCodec(RequestCodec):
 
 
 async def model_file(settings: ModelSettings, wellknown_filenames: Sequence[str]) -> str:
-    """The file of a model. Raises InvalidModelURI, and MLServerError for a folder without one."""
+    """The file of a model. Raises InvalidModelURI, and MLServerError for a folder without one and for a URL."""
     uri = await get_model_uri(settings, wellknown_filenames)
     if await asyncio.to_thread(os.path.isdir, uri):
         raise MLServerError(f"model {settings.name!r}: expected one of {', '.join(wellknown_filenames)} in {uri}")
+    if not await asyncio.to_thread(os.path.isfile, uri):
+        raise MLServerError(f"model {settings.name!r}: expected a file on this machine as `uri`, found {uri:.200}")
     return uri
 
 

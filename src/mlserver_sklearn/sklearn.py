@@ -9,7 +9,7 @@ from typing import Any
 import joblib
 from sklearn.exceptions import InconsistentVersionWarning
 
-from mlserver.errors import InferenceError
+from mlserver.errors import InferenceError, MLServerError
 from mlserver.tabular import Features, TabularModel, model_file
 from mlserver.types import MetadataTensor
 from mlserver_sklearn.metadata import OUTPUTS, inputs_of, outputs_of
@@ -35,7 +35,10 @@ class SKLearnModel(TabularModel):
     _model: Any
 
     async def load(self) -> bool:
-        """Unpickle the model. Pickles run code as they load: only load files from a source you trust."""
+        """Unpickle the model. Pickles run code as they load: only load files from a source you trust.
+
+        Raises MLServerError where that fails.
+        """
         self._model = _unpickle(self.name, await model_file(self._settings, WELLKNOWN_MODEL_FILENAMES))
         names = getattr(self._model, "feature_names_in_", None)
         self.features = Features(getattr(self._model, "n_features_in_", None), names, framed=True)
@@ -80,7 +83,12 @@ def _unpickle(name: str, uri: str) -> Any:
     """Load the file; a scikit-learn of another version is worth one line of log, however many estimators say so."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model = joblib.load(uri)
+        try:
+            model = joblib.load(uri)
+        except Exception as error:
+            # Code of whoever made the file, and of what it imports.
+            reason = f"{type(error).__name__}: {error}"
+            raise MLServerError(f"model {name!r}: {uri} cannot be unpickled: {reason}") from error
     differing = [each for each in caught if issubclass(each.category, InconsistentVersionWarning)]
     if differing:
         found: Any = differing[0].message

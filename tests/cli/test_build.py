@@ -58,6 +58,18 @@ def test_a_folder_with_models() -> None:
     assert not Path("Dockerfile.dockerignore").exists()
 
 
+def test_what_settings_ask_for_is_installed() -> None:
+    put("settings.json", {"tracing_server": "collector:4317"})
+    put("a/model-settings.json", {"implementation": "mlserver_lightgbm.LightGBMModel"})
+    put("b/model-settings.json", {"implementation": "mine.Model", "parameters": {"content_type": "pd"}})
+    text = written()
+    instructions(text)
+    assert f'"mlserver[lightgbm,pandas,tracing]=={__version__}"' in text
+    *_, final = text.split("FROM ")
+    # Looked for while the image is still root's.
+    assert -1 < final.find("apt-get install --yes --no-install-recommends libgomp1") < final.find("USER 1000")
+
+
 def test_a_folder_with_nothing() -> None:
     text = written()
     instructions(text)

@@ -26,6 +26,9 @@ GOOD: dict[str, Question] = {
     "classes": echo(ONE, outputs={"x": {"classification": 1}}),
     "one of two": echo(ONE, Input("y", "BYTES", [2, 1], ["", "z\u00fcrich"]), outputs={"y": {}}),
     "numbers for BOOL": echo(Input("x", "BOOL", [2], [1, 0])),
+    "a text whose bytes its shape counts": echo(
+        Input("x", "BYTES", [5], ["z\u00fcri"]), Input("y", "BYTES", [1, 2], ["ab"])
+    ),
     "nothing": echo(Input("x", "INT16", [0, 3], []), Input("y", "BYTES", [0], [])),
     "a scalar": echo(Input("x", "UINT64", [], [2**64 - 1])),
 }
@@ -38,6 +41,8 @@ BAD: dict[str, tuple[Question, str]] = {
     "elements of nothing": (echo(replace(ONE, shape=[0, 2])), "invalid"),
     "a negative dimension": (echo(replace(ONE, shape=[-1, 2])), "invalid"),
     "a shape beyond all memory": (echo(replace(ONE, shape=[2**62, 2**62])), "invalid"),
+    "rows beyond all memory, of nothing": (echo(replace(ONE, shape=[2**40, 0], data=[])), "invalid"),
+    "a dimension beyond all memory, of text": (echo(Input("x", "BYTES", [0, 2**40], [])), "invalid"),
     "65 dimensions": (echo(replace(ONE, shape=[1] * 64 + [2])), "invalid"),
     "an unknown datatype": (echo(replace(ONE, datatype="FP13")), "invalid"),
     "no datatype": (echo(replace(ONE, datatype="")), "invalid"),

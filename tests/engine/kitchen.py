@@ -19,6 +19,7 @@ import mlserver
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec
 from mlserver.errors import InferenceError, MLServerError
+from mlserver.handlers import custom_handler
 from mlserver.types import InferenceRequest, InferenceResponse, Parameters, ResponseOutput
 from mlserver.utils import get_model_uri
 
@@ -197,6 +198,24 @@ class Counts(Model):
         finally:
             if file := self.extra.get("trace"):
                 _write(file)
+
+
+class BlocksStream(Model):
+    """Answers each request of a stream after so many seconds, in which it holds its loop."""
+
+    async def predict_stream(self, payloads: AsyncIterator[InferenceRequest]) -> AsyncIterator[InferenceResponse]:
+        async for payload in payloads:
+            time.sleep(payload.inputs[0].data[0])  # noqa: ASYNC251 - that is the point
+            yield self.answer(payload, [1])
+
+
+class BlocksRoute(Model):
+    """Has a route that holds its loop for as many seconds as it is asked."""
+
+    @custom_handler("/hold/{seconds}", "GET")
+    async def hold(self, seconds: float) -> str:
+        time.sleep(seconds)  # noqa: ASYNC251 - that is the point
+        return "held"
 
 
 def _hang(trace: str) -> None:

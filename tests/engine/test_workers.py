@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlserver.engine.custom import CustomRequest
 from mlserver.engine.runner import Runner
 from mlserver.errors import (
     ConfigurationError,
@@ -509,11 +510,41 @@ async def test_a_stream_whose_worker_dies_says_so() -> None:
             await task
 
 
+async def test_a_stream_that_is_silent_for_long_is_left_alone() -> None:
+    heard = Heard()
+    async with running(model("BlocksStream"), heard, worker_heartbeat_seconds=0.2) as runner:
+        found: list[Any] = []
+        await _collect(runner.stream(_requests(1.0)), found)
+    assert found == [1.0]
+    assert not heard.of(WorkerEnded)
+
+
+async def test_a_worker_that_a_stream_holds_for_nobody_is_replaced() -> None:
+    heard = Heard()
+    async with running(model("BlocksStream"), heard, worker_heartbeat_seconds=0.2) as runner, asyncio.timeout(SOON):
+        task = asyncio.create_task(_collect(runner.stream(_requests(3600.0)), []))
+        await asyncio.sleep(0.5)
+        task.cancel()
+        await until(lambda: heard.of(WorkerEnded) and runner.ready)
+
+
+async def test_a_route_that_is_silent_for_long_is_left_alone_until_nobody_waits() -> None:
+    heard = Heard()
+    async with running(model("BlocksRoute"), heard, worker_heartbeat_seconds=0.2) as runner, asyncio.timeout(SOON):
+        answer = await runner.call(CustomRequest("GET", "/hold/1", b"", [], b""))
+        assert (answer.status, answer.body) == (200, b'"held"')
+        assert not heard.of(WorkerEnded)
+        task = asyncio.create_task(runner.call(CustomRequest("GET", "/hold/3600", b"", [], b"")))
+        await asyncio.sleep(0.5)
+        task.cancel()
+        await until(lambda: heard.of(WorkerEnded) and runner.ready)
+
+
 async def _collect(stream: Any, found: list[Any]) -> None:
     async for answer in stream:
         found += values(answer)
 
 
-async def _requests(*counts: int) -> Any:
+async def _requests(*counts: float) -> Any:
     for count in counts:
         yield request([count])

@@ -1,14 +1,14 @@
 """Models in real worker processes, for tests."""
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, get_args
 
 import numpy as np
 
 from mlserver.engine.pools import Pools
 from mlserver.engine.runner import Runner
-from mlserver.events import Event
+from mlserver.events import Event, Hub
 from mlserver.settings import ModelParameters, ModelSettings, Settings
 from mlserver.types.tensors import OutputRequest, Tensor, TensorRequest, TensorResponse
 
@@ -19,8 +19,9 @@ class Heard:
     def __init__(self) -> None:
         self.events: list[Event] = []
 
-    def __call__(self, event: Event, /) -> None:
-        self.events.append(event)
+    @property
+    def takers(self) -> dict[type[Event], Callable[[Any], None]]:
+        return dict.fromkeys(get_args(Event), self.events.append)
 
     def of(self, kind: type[Any]) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
@@ -56,7 +57,7 @@ def named(*names: str) -> list[OutputRequest]:
 @contextlib.asynccontextmanager
 async def pools(heard: Heard | None = None, **settings: Any) -> AsyncIterator[Pools]:
     """Pools that are closed at the end."""
-    made = Pools(Settings(**settings), [heard] if heard else [])
+    made = Pools(Settings(**settings), Hub(heard) if heard else None)
     made.start()
     try:
         yield made

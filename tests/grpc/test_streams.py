@@ -133,6 +133,43 @@ def test_a_deadline_ends_a_stream(stub: Any, tmp_path: Path) -> None:
     wait_until(ended.exists)
 
 
+def test_a_timeout_ends_the_answers_to_a_request_and_the_stream_goes_on(triton: Any, tmp_path: Path) -> None:
+    ended = tmp_path / "ended"
+    sent = [counted(10**6, id="a", timeout=300_000, ended=str(ended)), counted(1, id="b")]
+    *answers, failed, last = triton(iter(sent), timeout=PATIENCE_SECONDS)
+    assert numbers([one.infer_response for one in answers]) == list(range(len(answers)))
+    late = "the deadline of the request for model 'count' passed before its last answer"
+    assert (failed.error_message, failed.infer_response.id) == (late, "a")
+    assert last.infer_response.id == "b"
+    wait_until(ended.exists)
+
+
+def test_a_timeout_ends_a_conversation_whose_model_says_nothing(stub: Any, tmp_path: Path) -> None:
+    asked = {"begun": str(tmp_path / "begun"), "open": str(tmp_path / "open"), "ended": str(tmp_path / "ended")}
+    request = typed_request("gate", 1, timeout=300_000, **asked)
+    refused = refusal(stub.ModelStreamInfer, iter([request]), timeout=PATIENCE_SECONDS)
+    assert refused.code == "DEADLINE_EXCEEDED"
+    assert refused.details.startswith("the deadline of the request for model 'gate' passed")
+    wait_until((tmp_path / "ended").exists)
+
+
+def test_requests_that_bring_no_deadline_get_the_server_s(tmp_path: Path) -> None:
+    """A caller who says nothing for longer is not meant."""
+    waiting: queue.Queue[ModelInferRequest | None] = queue.Queue()
+    with _running(tmp_path, default_timeout_seconds=1) as (served, channel):
+        call = GRPCInferenceServiceStub(channel).ModelStreamInfer(iter(waiting.get, None))
+        waiting.put(typed_request("count", 1))
+        assert numbers([next(call)]) == [0]
+        other = {"begun": str(tmp_path / "begun"), "open": str(tmp_path / "open"), "ended": str(tmp_path / "ended")}
+        late = refusal(GRPCInferenceServiceStub(channel).ModelStreamInfer, iter([typed_request("gate", 1, **other)]))
+        assert late.code == "DEADLINE_EXCEEDED"
+        waiting.put(typed_request("count", 1))
+        assert numbers([next(call)]) == [0]
+        waiting.put(None)
+        assert list(call) == []
+        served.stop()
+
+
 @pytest.mark.parametrize("form", ["mlserver", "triton"])
 def test_the_form_may_be_set(tmp_path: Path, form: str) -> None:
     wanted: Any = ModelInferResponse if form == "mlserver" else ModelStreamInferResponse

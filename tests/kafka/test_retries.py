@@ -117,7 +117,9 @@ def test_what_ends_a_record_besides_its_attempts() -> None:
     late.deadline = 3.0
     assert retries.failed(late, ERROR, Verdict.AGAIN, 1.0) is None
     assert retries.due(3.0) == [late]
-    assert isinstance(retries.failed(late, ERROR, Verdict.AGAIN, 3.0), DeadlinePassed)
+    ended = retries.failed(late, ERROR, Verdict.AGAIN, 3.0)
+    assert isinstance(ended, DeadlinePassed)
+    assert str(ended) == "the deadline of the record has passed"
     assert isinstance(retries.failed(skipped, ERROR, Verdict.SKIP, 1.0), Skipped)
 
 
@@ -203,8 +205,8 @@ def test_deadlines(kafka_bootstrap: str, tmp_path: Path) -> None:
         all_committed(topics)
         server.stop()
     assert [answer.status for answer in found] == ["error", "ok", "error", "error"]
-    assert "has passed" in found[0].error
-    assert "has passed" in found[3].error
+    assert found[0].error == "the deadline in header mlserver-deadline has passed"
+    assert found[3].error == "the deadline of the record has passed"
     assert "expected a time in Unix milliseconds" in found[2].error
     assert len(letters.records) == 1
     assert "77" not in "".join(re.findall(r"asked for (\[.*\])", "\n".join(server.lines)))

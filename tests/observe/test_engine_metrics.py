@@ -2,16 +2,17 @@
 
 from prometheus_client import generate_latest
 
-from mlserver.events import BatchRun, RequestsDropped, WorkerEnded
+from mlserver.events import BatchRun, Hub, RequestsDropped, WorkerEnded
 from mlserver.observe.prometheus import PrometheusListener
 
 
 def test_what_the_engine_tells_is_shown() -> None:
     listener = PrometheusListener("rest_server")
-    listener(BatchRun("m", None, rows=7, requests=4, queue_seconds=0.04, predict_seconds=0.002))
-    listener(BatchRun("m", None, rows=1, requests=1, queue_seconds=0.0, predict_seconds=3.0))
-    listener(RequestsDropped("m", None, 3))
-    listener(WorkerEnded(0, "killed by SIGKILL"))
+    tell = Hub(listener).tell
+    tell(BatchRun("m", None, rows=7, requests=4, queue_seconds=0.04, predict_seconds=0.002))
+    tell(BatchRun("m", None, rows=1, requests=1, queue_seconds=0.0, predict_seconds=3.0))
+    tell(RequestsDropped("m", None, 3))
+    tell(WorkerEnded(0, "killed by SIGKILL"))
     shown = generate_latest(listener.registry).decode()
     for line in (
         'batch_request_queue_bucket{le="1.0",model_name="m",model_version=""} 1.0',

@@ -4,7 +4,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mlserver.errors import Kind
-from mlserver.events import HttpDone, HttpStarted, ModelLoaded, RequestDone
+from mlserver.events import HttpDone, HttpStarted, Hub, ModelLoaded, RequestDone
 from mlserver.observe.prometheus import PrometheusListener
 
 INFER = "/v2/models/{model_name}/infer"
@@ -20,10 +20,11 @@ def samples(listener: PrometheusListener) -> dict[tuple[str, frozenset[tuple[str
 
 def test_requests_by_model() -> None:
     listener = PrometheusListener("rest_server")
-    listener(RequestDone("m", "v1", 0.5, None))
-    listener(RequestDone("m", "v1", 0.25, None, count=100))
-    listener(RequestDone("m", "v1", 9.0, Kind.INVALID, count=3))
-    listener(RequestDone("n", None, 1.0, Kind.MODEL))
+    tell = Hub(listener).tell
+    tell(RequestDone("m", "v1", 0.5, None))
+    tell(RequestDone("m", "v1", 0.25, None, count=100))
+    tell(RequestDone("m", "v1", 9.0, Kind.INVALID, count=3))
+    tell(RequestDone("n", None, 1.0, Kind.MODEL))
     found = samples(listener)
     m, n = frozenset({("model", "m"), ("version", "v1")}), frozenset({("model", "n"), ("version", "")})
     assert found["model_infer_request_success_total", m] == 101
@@ -35,10 +36,11 @@ def test_requests_by_model() -> None:
 
 def test_requests_by_route() -> None:
     listener = PrometheusListener("my_prefix")
+    tell = Hub(listener).tell
     for seconds in (0.001, 0.004, 0.3, 100):
-        listener(HttpStarted("POST", INFER))
-        listener(HttpDone("POST", INFER, 200, seconds))
-    listener(HttpStarted("POST", INFER))
+        tell(HttpStarted("POST", INFER))
+        tell(HttpDone("POST", INFER, 200, seconds))
+    tell(HttpStarted("POST", INFER))
     found = samples(listener)
     labels = {("method", "POST"), ("path", INFER), ("status_code", "200"), ("app_name", "mlserver")}
     assert found["my_prefix_requests_total", frozenset(labels)] == 4
@@ -54,8 +56,9 @@ def test_requests_by_route() -> None:
 
 def test_other_events_are_none_of_its_business() -> None:
     listener = PrometheusListener("rest_server")
+    tell = Hub(listener).tell
     before = {key for key in samples(listener) if not key[0].startswith(("process_", "python_"))}
-    listener(ModelLoaded("m", None, 1.0))
+    tell(ModelLoaded("m", None, 1.0))
     assert {key for key in samples(listener) if not key[0].startswith(("process_", "python_"))} == before
 
 

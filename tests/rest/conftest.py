@@ -25,6 +25,7 @@ WELL: dict[str, dict[str, Any]] = {
     "gate": {"implementation": "kitchen.Gate"},
     "large": {"implementation": "kitchen.Large"},
     "doubler": {"implementation": "kitchen.Doubler"},
+    "relying": {"implementation": "kitchen.Echo", "versions": ["numpy 2.4", "own 1.0"]},
     "raw": {"implementation": "kitchen.Echo", "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]},
     "scores": {
         "implementation": "kitchen.Echo",

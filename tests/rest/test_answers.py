@@ -40,6 +40,9 @@ ROUTES: dict[str, Any] = {
     "/v2/models/twice/versions/v1": {
         "name": "twice", "versions": ["v1", "v2"], "platform": "", "inputs": [], "outputs": [],
     },
+    "/v2/models/relying": {
+        "name": "relying", "versions": ["numpy 2.4", "own 1.0"], "platform": "", "inputs": [], "outputs": [],
+    },
     "/v2/models/twice/versions/v1/ready": {"name": "twice", "ready": True},
 }  # fmt: skip
 

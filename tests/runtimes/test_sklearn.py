@@ -278,6 +278,11 @@ async def test_files_that_are_not_there(tmp_path: Path) -> None:
         await SKLearnModel(settings(tmp_path)).load()
     with pytest.raises(InvalidModelURI, match="no such file or folder"):
         await SKLearnModel(settings(tmp_path / "nothing")).load()
+    for content in (b"", b"\x80\x04", b"no pickle", b"cnowhere\nat_all\n."):
+        (tmp_path / "model.joblib").write_bytes(content)
+        with pytest.raises(MLServerError, match=r"model.joblib cannot be unpickled: \w+Error") as caught:
+            await SKLearnModel(settings(tmp_path)).load()
+        assert caught.value.kind is Kind.INVALID
 
 
 class Older:

@@ -137,6 +137,8 @@ def test_read_only_arrays_are_not_copied() -> None:
         (["a", None], [-1], ["a", None], [2]),
         ("single", [1], ["single"], [1]),
         ([], [0], [], [0]),
+        (['{"a": 1}'], [8], ['{"a": 1}'], [1]),
+        ([b"\xff\xfe"], [1, 2], [b"\xff\xfe"], [1, 1]),
     ],
 )
 def test_strings_stay_a_list(data: Any, shape: list[int], found: Any, found_shape: list[int]) -> None:

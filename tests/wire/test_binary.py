@@ -101,6 +101,15 @@ def test_outputs_as_they_are_wanted() -> None:
     assert len(response_parts(TensorResponse("m", None, outputs, "1"), wishes)[1]) == 2
 
 
+def test_text_with_null_is_json_beside_binary_data() -> None:
+    outputs = [Tensor("a", "BYTES", [2], ["x", None]), Tensor("b", "BYTES", [2], ["x", ""])]
+    json_text, buffers = response_parts(TensorResponse("m", None, outputs, "1"), _all_binary())
+    with_null, without = json.loads(json_text)["outputs"]
+    assert (with_null["data"], with_null["parameters"]) == (["x", None], None)
+    assert without["parameters"] == {"binary_data_size": 9}
+    assert list(map(len, buffers)) == [9]
+
+
 def test_strings_and_bytes_are_written_with_their_lengths() -> None:
     assert bytes_of(Tensor("y", "BYTES", [3], ["é", b"\xff", ""])) == (
         b"\x02\x00\x00\x00\xc3\xa9\x01\x00\x00\x00\xff\x00\x00\x00\x00"

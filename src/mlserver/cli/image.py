@@ -26,6 +26,10 @@ _MAX_PORT = 65535
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}")
 # Distribution, version, perhaps a build, and what it runs on: PEP 427.
 _WHEEL = re.compile(r"mlserver-(?P<version>[A-Za-z0-9_.+!]+)(-[A-Za-z0-9_.]+){3,4}\.whl")
+# Slim images lack the OpenMP library that LightGBM, alone among the runtimes, does not bring along.
+_OPENMP = """RUN ldconfig -p | grep -q libgomp.so.1 || { apt-get update \\
+ && apt-get install --yes --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*; }
+"""
 _RUNTIME = re.compile(r"mlserver_(?P<extra>[a-z0-9_]+)\.\w+")
 
 
@@ -130,8 +134,9 @@ def _install(found: Contents) -> str:
 
 def _final_stage(found: Contents) -> str:
     ports = " ".join(map(str, found.ports))
+    system = _OPENMP if "lightgbm" in found.extras else ""
     return f"""FROM ${{BASE_IMAGE}}
-RUN useradd --uid 1000 --gid 0 --create-home mlserver && install -d -o 1000 -g 0 -m 775 /opt/models
+{system}RUN useradd --uid 1000 --gid 0 --create-home mlserver && install -d -o 1000 -g 0 -m 775 /opt/models
 COPY --from=build /opt/env /opt/env
 ENV PATH="/opt/env/bin:${{PATH}}" PYTHONUNBUFFERED=1 MLSERVER_MODELS_DIR=/opt/models
 WORKDIR /opt/models
@@ -143,26 +148,41 @@ CMD ["sh", "-c", "exec mlserver start \\"${{MLSERVER_MODELS_DIR}}\\""]"""
 
 
 def _extras(folder: Path) -> set[str]:
-    """The extras of mlserver for the runtimes that the models in `folder` name."""
+    """The extras of mlserver for what the settings in `folder` name: runtimes, data frames and traces."""
     from importlib.metadata import metadata
 
     from mlserver.repository.schemaless import settings_files
     from mlserver.settings.files import read_object
 
     known = set(metadata("mlserver").get_all("Provides-Extra") or [])
-    given = [str(_item(read_object(file), "implementation")) for file in settings_files(folder)]
-    return {found["extra"] for text in given if (found := _RUNTIME.fullmatch(text))} & known
+    models = [read_object(file) for file in settings_files(folder)]
+    runtimes = (_RUNTIME.fullmatch(str(_item(model, "implementation"))) for model in models)
+    extras = {found["extra"] for found in runtimes if found}
+    if any(_content_type(model) == "pd" for model in models):
+        extras.add("pandas")
+    if _item(_server_settings(folder), "tracing_server"):
+        extras.add("tracing")
+    return extras & known
 
 
 def _ports(folder: Path) -> Iterator[int]:
     """The ports that settings.json says, or those by default."""
-    from mlserver.settings.files import read_object
-
-    file = folder / "settings.json"
-    given = read_object(file) if file.is_file() else {}
+    given = _server_settings(folder)
     for name, default in _PORTS.items():
         port = _item(given, name)
         yield port if type(port) is int and 0 < port <= _MAX_PORT else default
+
+
+def _server_settings(folder: Path) -> dict[str, Any]:
+    from mlserver.settings.files import read_object
+
+    file = folder / "settings.json"
+    return read_object(file) if file.is_file() else {}
+
+
+def _content_type(model: dict[str, Any]) -> Any:
+    parameters = _item(model, "parameters")
+    return _item(parameters, "content_type") if isinstance(parameters, dict) else None
 
 
 def _item(given: dict[str, Any], name: str) -> Any:

@@ -17,8 +17,10 @@ class CustomCalls:
         self._say = say
         self._asked: dict[int, tuple[ModelQueue, asyncio.Future[CustomResponse]]] = {}
 
-    def __len__(self) -> int:
-        return len(self._asked)
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return any(not answer.done() for _, answer in self._asked.values())
 
     def __contains__(self, number: int) -> bool:
         return number in self._asked

@@ -12,7 +12,7 @@ from mlserver.engine.pooled import PooledRunner
 from mlserver.engine.queue import Limits, ModelQueue
 from mlserver.engine.scheduler import Scheduler
 from mlserver.errors import ModelError
-from mlserver.events import Listener
+from mlserver.events import Tell, nobody
 from mlserver.settings import ModelSettings, Settings
 from mlserver.types.tensors import TensorRequest, TensorResponse
 
@@ -20,9 +20,9 @@ from mlserver.types.tensors import TensorRequest, TensorResponse
 class LocalPool:
     """Loads models into this process and runs them on its event loop: what blocks in a model blocks everything."""
 
-    def __init__(self, settings: Settings, listeners: Sequence[Listener] = ()) -> None:
+    def __init__(self, settings: Settings, tell: Tell = nobody) -> None:
         self._settings = settings
-        self.scheduler = Scheduler(listeners)
+        self.scheduler = Scheduler(tell)
         self._worker = _LocalWorker(self.scheduler)
         self.scheduler.join(self._worker)
         self._handles = 0

@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from mlserver.engine.custom import CustomRequest, CustomResponse
 from mlserver.engine.pooled import PooledRunner
@@ -13,7 +13,7 @@ from mlserver.engine.process import Launch, Spec, WorkerProcess
 from mlserver.engine.queue import Limits, ModelQueue
 from mlserver.engine.scheduler import Scheduler
 from mlserver.errors import ConfigurationError, MLServerError, Overloaded, WorkerDied
-from mlserver.events import Listener, WorkerEnded, tell
+from mlserver.events import Tell, WorkerEnded, nobody
 from mlserver.settings import ModelSettings, Settings
 from mlserver.types.tensors import TensorRequest, TensorResponse
 
@@ -44,12 +44,12 @@ class _Model:
 class WorkerPool:
     """`size` workers, each of which has every model of the pool."""
 
-    def __init__(self, settings: Settings, launch: Launch, size: int, listeners: Sequence[Listener] = ()) -> None:
-        self.scheduler = Scheduler(listeners)
+    def __init__(self, settings: Settings, launch: Launch, size: int, tell: Tell = nobody) -> None:
+        self.scheduler = Scheduler(tell)
         self._settings = settings
         self._launch = launch
         self._size = size
-        self._listeners = listeners
+        self._tell = tell
         self._models: dict[int, _Model] = {}
         self._workers: list[WorkerProcess] = []
         self._keepers: list[asyncio.Task[None]] = []
@@ -168,7 +168,7 @@ class WorkerPool:
             if time.monotonic() - begun > _CALM_SECONDS:
                 pause = _FIRST_PAUSE_SECONDS
             wait = _FUTILE_PAUSE_SECONDS if futile >= _MAX_FUTILE_STARTS else pause
-            tell(self._listeners, WorkerEnded(number, reason))
+            self._tell(WorkerEnded(number, reason))
             logger.error("worker %d of %d ended: %s; started anew in %.1f s", number + 1, self._size, reason, wait)
             self._settle(number, reason)
             with contextlib.suppress(TimeoutError):

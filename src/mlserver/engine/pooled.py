@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from typing import Protocol
 
 from mlserver.engine.custom import CustomRequest, CustomResponse
@@ -58,7 +58,7 @@ class PooledRunner:
 
     async def infer(self, request: TensorRequest) -> TensorResponse:
         """Predict, with whoever else waits and may be predicted together with this request."""
-        key = batch_key(request.model, request.version, request) if self._queue.card.max_rows > 1 else None
+        key = self._key(request)
         waiter = asyncio.get_running_loop().create_future()
         rows = (row_count(request) or 1,)
         outcomes = await self._scheduler.run(
@@ -71,15 +71,28 @@ class PooledRunner:
 
     async def infer_members(self, request: TensorRequest, rows: Sequence[int]) -> list[Outcome]:
         """Predict a backlog's stack, perhaps in several calls, perhaps with others of its kind."""
-        key = None
-        if self._queue.card.max_rows > 1 and sum(rows) == row_count(request):
-            key = batch_key(request.model, request.version, request)
+        key = self._key(request) if sum(rows) == row_count(request) else None
         waiter = asyncio.get_running_loop().create_future()
         job = Job(request, rows, key, waiter, time.monotonic())
         try:
             return await self._scheduler.run(self._queue, job, backlog=True)
         except MLServerError as error:
             return [Outcome(len(rows), None, error)]
+
+    def _key(self, request: TensorRequest) -> Hashable | None:
+        """With whom a request may be predicted; None: alone.
+
+        Of a stack there is no text that a caller has sent, and its rows' arrays are all that the model finds. So it is
+        where the request happens to be alone: nobody's numbers may hang on who else asked. And a worker is not sent
+        every number twice.
+        """
+        if self._queue.card.max_rows == 1:
+            return None
+        key = batch_key(request.model, request.version, request)
+        if key is not None:
+            for tensor in request.inputs:
+                tensor.source = None
+        return key
 
     def stream(self, requests: AsyncIterator[TensorRequest]) -> AsyncIterator[TensorResponse]:
         """Run `predict_stream`; streams are never stacked."""

@@ -5,7 +5,6 @@ import logging
 import os
 import sys
 import sysconfig
-from collections.abc import Iterable
 
 from mlserver.engine.cache import Cached, CacheSize, Shelf
 from mlserver.engine.environments import Environments, asked_for
@@ -17,7 +16,7 @@ from mlserver.engine.runner import Runner
 from mlserver.engine.threads import thread_environment, worker_threads
 from mlserver.engine.words import Host
 from mlserver.errors import ConfigurationError
-from mlserver.events import Listener
+from mlserver.events import Hub
 from mlserver.settings import ModelSettings, Settings
 from mlserver.types.tensors import TensorRequest
 
@@ -33,12 +32,12 @@ class Pools:
     The default pool is started by `start`, so that its workers come up while the server does.
     """
 
-    listeners: list[Listener]
+    hub: Hub
     """Who is told what happens; may grow."""
 
-    def __init__(self, settings: Settings, listeners: Iterable[Listener] = ()) -> None:
+    def __init__(self, settings: Settings, hub: Hub | None = None) -> None:
         self._settings = settings
-        self.listeners = list(listeners)
+        self.hub = hub or Hub()
         self._environments = Environments(settings.environments_dir)
         self._cached = CacheSize(settings.cache_size)
         self._local: LocalPool | None = None
@@ -67,7 +66,7 @@ class Pools:
             if any(asked_for(settings)):
                 logger.warning("model %r: its environment is not used, since it runs without workers", settings.name)
             if self._local is None:
-                self._local = LocalPool(self._settings, self.listeners)
+                self._local = LocalPool(self._settings, self.hub.tell)
             return await self._local.load(settings, warmup)
         _check_importable(settings)
         environment = await self._environments.acquire(settings)
@@ -92,7 +91,7 @@ class Pools:
         pool = self._pools.get(key)
         if pool is None:
             size = self._settings.parallel_workers
-            pool = self._pools[key] = WorkerPool(self._settings, self._launch(environment), size, self.listeners)
+            pool = self._pools[key] = WorkerPool(self._settings, self._launch(environment), size, self.hub.tell)
             pool.start()
         return pool
 

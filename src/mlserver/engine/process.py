@@ -155,7 +155,7 @@ class WorkerProcess:
     @property
     def expected_silent(self) -> bool:
         """Whether it does something for somebody, and may not be able to talk meanwhile."""
-        return bool(self._loads or self._unloads or self._custom) or any(
+        return bool(self._loads or self._unloads or self._custom.wanted or self._streams.wanted) or any(
             not flight.abandoned for flight in self._flights
         )
 

@@ -18,6 +18,12 @@ class RemoteStreams:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._open: dict[int, tuple[ModelQueue, Stream[TensorResponse]]] = {}
+        self._wanted: set[int] = set()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits for what a stream brings."""
+        return bool(self._wanted)
 
     def __contains__(self, number: int) -> bool:
         return number in self._open
@@ -28,6 +34,7 @@ class RemoteStreams:
         """Run a model's `predict_stream` as stream `number`. Raises MLServerError; closing it ends the generator."""
         stream: Stream[TensorResponse] = Stream(number, self._link.say)
         self._open[number] = queue, stream
+        self._wanted.add(number)
         self._link.say(Open(number, queue.handle))
         stream.open()
         feeder = asyncio.create_task(self._send(number, stream, requests))
@@ -36,6 +43,7 @@ class RemoteStreams:
                 yield response
         finally:
             feeder.cancel()
+            self._wanted.discard(number)
             if number in self._open:
                 self._link.say(Cancel(number))
 

@@ -15,7 +15,7 @@ from mlserver.engine.isolate import Outcome
 from mlserver.engine.queue import ModelQueue, Waiter
 from mlserver.engine.window import Job
 from mlserver.errors import DeadlineExceeded, MLServerError, ModelNotReady, WorkerDied
-from mlserver.events import BatchRun, Listener, RequestsDropped, tell
+from mlserver.events import BatchRun, RequestsDropped, Tell, nobody
 
 # A backlog keeps its slices short for this long after a request that somebody waited for: the next one is near.
 _INTERACTIVE_SECONDS = 1.0
@@ -24,8 +24,8 @@ _INTERACTIVE_SECONDS = 1.0
 class Scheduler:
     """Owned by one event loop; nothing here blocks."""
 
-    def __init__(self, listeners: Sequence[Listener] = ()) -> None:
-        self._listeners = listeners
+    def __init__(self, tell: Tell = nobody) -> None:
+        self._tell = tell
         self._workers: list[Worker] = []
         # Queues with something to take, those whose turn is next first: requests somebody waits for, backlogs.
         self._waiting: tuple[OrderedDict[ModelQueue, None], ...] = (OrderedDict(), OrderedDict())
@@ -117,7 +117,7 @@ class Scheduler:
 
     def _dropped(self, queue: ModelQueue, job: Job[Waiter]) -> None:
         settings = queue.settings
-        tell(self._listeners, RequestsDropped(settings.name, settings.version, len(job.rows) - job.taken))
+        self._tell(RequestsDropped(settings.name, settings.version, len(job.rows) - job.taken))
 
     def _refuse(self, queue: ModelQueue) -> None:
         """Answer everyone who waits: there is nobody left to predict."""
@@ -232,8 +232,7 @@ class Scheduler:
             gathered += flight.pieces[-1].job.since - piece.job.since
             if piece.job.request.trace is not None:
                 piece.job.request.trace.predicted(piece.job.since, flight.begun, flight.begun + seconds)
-        tell(
-            self._listeners,
+        self._tell(
             BatchRun(
                 settings.name, settings.version, rows, len(flight.rows), waited, seconds, gathered, flight.under_way
             ),

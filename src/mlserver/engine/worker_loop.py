@@ -21,6 +21,7 @@ from mlserver.engine.hosted import HostedModel
 from mlserver.engine.isolate import Outcome, infer_members
 from mlserver.engine.pipe import Pipe
 from mlserver.engine.streams import Stream
+from mlserver.engine.tasks import begun
 from mlserver.engine.words import (
     Awaits,
     Beat,
@@ -149,7 +150,9 @@ class WorkerLoop:
             self._plain.put(lambda: self._answer_plainly(call, request, hosted))
         else:
             answer = self._answer(call, request, hosted)
-            self._tasks[call.number] = asyncio.Task(answer, loop=self._loop, name="predict")
+            task = begun(answer, self._loop, "predict")
+            if not task.done():
+                self._tasks[call.number] = task
 
     async def _answer(self, call: Call, request: TensorRequest, hosted: HostedModel) -> None:
         outcomes: list[Outcome]

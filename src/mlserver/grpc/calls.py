@@ -6,7 +6,7 @@ Messages reach the handlers here as bytes, because gRPC itself answers those tha
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -16,7 +16,7 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc import StatusCode
 
 from mlserver.errors import InferenceError, MLServerError
-from mlserver.events import GrpcDone, GrpcMethod, GrpcStarted, Listener, tell
+from mlserver.events import GrpcDone, GrpcMethod, GrpcStarted, Tell, nobody
 from mlserver.grpc.errors import INTERNAL_ERROR, code_of, details_of
 from mlserver.grpc.metadata import Context
 from mlserver.tracing import DoorTrace, Tracer
@@ -65,11 +65,9 @@ def parse(message: Any, data: bytes) -> Any:
 class Calls:
     """Makes the handlers that gRPC calls. `access_log`: one INFO line per call on the logger `mlserver.grpc`."""
 
-    def __init__(
-        self, listeners: Sequence[Listener] = (), *, access_log: bool = False, tracer: Tracer | None = None
-    ) -> None:
+    def __init__(self, tell: Tell = nobody, *, access_log: bool = False, tracer: Tracer | None = None) -> None:
         self._tracer = tracer
-        self._listeners = listeners
+        self._tell = tell
         self._access_log = access_log
 
     def unary(self, descriptor: MethodDescriptor, answer: Answer) -> Any:
@@ -108,7 +106,7 @@ class Calls:
 
     async def _handled(self, method: GrpcMethod, context: Context, reply: Callable[[], Awaitable[Any]]) -> Any:
         """What `reply` returns; where it raises, the call ends with the error's code."""
-        tell(self._listeners, GrpcStarted(method))
+        self._tell(GrpcStarted(method))
         begun = time.perf_counter()
         code, details = StatusCode.CANCELLED, ""
         trace = None if self._tracer is None else _trace_of(self._tracer, method, context)
@@ -125,7 +123,7 @@ class Calls:
             logger.exception("unexpected failure in %s", method.name)
             code, details = StatusCode.INTERNAL, INTERNAL_ERROR
         finally:
-            tell(self._listeners, GrpcDone(method, code.name, time.perf_counter() - begun))
+            self._tell(GrpcDone(method, code.name, time.perf_counter() - begun))
             if trace is not None:
                 trace.end(failed=code in _FAILURES, rpc__grpc__status_code=code.value[0])
             if self._access_log:

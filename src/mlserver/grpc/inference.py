@@ -1,13 +1,13 @@
 """ModelInfer."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import TypeAlias
 
 from mlserver.dataplane import DataPlane
 from mlserver.errors import MLServerError
-from mlserver.events import Listener, Translated, tell
+from mlserver.events import Tell, Translated, nobody
 from mlserver.grpc.errors import named
 from mlserver.grpc.metadata import Context, Headers, Metadata, deadline_of, headers_of, lowered, trailing_of
 from mlserver.types.tensors import TensorRequest, TensorResponse
@@ -28,10 +28,10 @@ _KEPT_MODELS = 1024
 class Inference:
     """Answers single inference requests from the data plane. `events` are the headers that CloudEvents has."""
 
-    def __init__(self, dataplane: DataPlane, events: CloudEvents, listeners: Sequence[Listener] = ()) -> None:
+    def __init__(self, dataplane: DataPlane, events: CloudEvents, tell: Tell = nobody) -> None:
         self._dataplane = dataplane
         self._events = events
-        self._listeners = listeners
+        self._tell = tell
         self._common = lru_cache(_KEPT_MODELS)(self._common_metadata)
 
     async def infer(self, data: bytes, context: Context) -> bytes:
@@ -49,7 +49,7 @@ class Inference:
         answer = self.answered(response, message, wishes).SerializeToString()
         if request.served is not None:
             encoded = time.perf_counter() - answered_at
-            tell(self._listeners, Translated(request.served, decoded_at - begun, encoded))
+            self._tell(Translated(request.served, decoded_at - begun, encoded))
         return answer
 
     def asked(self, message: ModelInferRequest, context: Context, default_id: str | None = None) -> Asked:

@@ -3,7 +3,6 @@
 import errno
 import logging
 import socket
-from collections.abc import Sequence
 from typing import Any
 
 import grpc.aio
@@ -11,7 +10,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from mlserver.dataplane import DataPlane
 from mlserver.errors import ConfigurationError
-from mlserver.events import Listener
+from mlserver.events import Tell, nobody
 from mlserver.grpc.calls import Answer, Calls, method_of
 from mlserver.grpc.health import Health
 from mlserver.grpc.inference import Inference
@@ -48,17 +47,17 @@ class GrpcServer:
         self,
         settings: Settings,
         dataplane: DataPlane,
-        listeners: Sequence[Listener] = (),
+        tell: Tell = nobody,
         statistics: ModelStatistics | None = None,
         tracer: Tracer | None = None,
     ) -> None:
         self._settings = settings
         self._management = Management(settings, dataplane, statistics)
         streamed = method_of(_INFERENCE.methods_by_name["ModelStreamInfer"])
-        self._inference = Inference(dataplane, CloudEvents(settings.server_name, namespace()), listeners)
-        self._streams = Streams(dataplane, self._inference, settings.grpc_stream_format, streamed, listeners)
+        self._inference = Inference(dataplane, CloudEvents(settings.server_name, namespace()), tell)
+        self._streams = Streams(dataplane, self._inference, settings.grpc_stream_format, streamed, tell)
         self._health = Health(dataplane, frozenset({_INFERENCE.full_name, _REPOSITORY.full_name}))
-        self._calls = Calls(listeners, access_log=settings.debug, tracer=tracer)
+        self._calls = Calls(tell, access_log=settings.debug, tracer=tracer)
         self._server: grpc.aio.Server | None = None
         self.port: int = settings.grpc_port
         """The port that callers use. Valid once bound."""

@@ -7,14 +7,14 @@ other, and the stream goes on.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from grpc.aio import EOF
 
 from mlserver.dataplane import DataPlane
 from mlserver.errors import Kind, MLServerError
-from mlserver.events import GrpcMessage, GrpcMethod, Listener, tell
+from mlserver.events import GrpcMessage, GrpcMethod, Tell, nobody
 from mlserver.grpc.errors import details_of, named
 from mlserver.grpc.inference import Inference
 from mlserver.grpc.metadata import Context
@@ -42,14 +42,14 @@ class Streams:
         inference: Inference,
         form: str,
         method: GrpcMethod,
-        listeners: Sequence[Listener] = (),
+        tell: Tell = nobody,
     ) -> None:
         self._dataplane = dataplane
         self._inference = inference
         self._form = form
         self._received = GrpcMessage(method, sent=False)
         self._sent = GrpcMessage(method, sent=True)
-        self._listeners = listeners
+        self._tell = tell
         self._idle: set[asyncio.Task[Any]] = set()
         self._stopping = False
 
@@ -80,7 +80,8 @@ class Streams:
     async def _conversation(self, data: bytes, context: Context) -> None:
         message = parsed(data)
         first, wishes = self._inference.asked(message, context)
-        answers = self._dataplane.stream(first.model, first.version, self._requests(first, context))
+        requests = self._requests(first, context)
+        answers = self._dataplane.stream(first.model, first.version, requests, conversation=True)
         try:
             async with _closing(answers):
                 async for answer in answers:
@@ -134,7 +135,7 @@ class Streams:
         data = await (self._last(context) if self._stopping else self._next(context))
         if data is EOF:
             return None
-        tell(self._listeners, self._received)
+        self._tell(self._received)
         return bytes(data)
 
     async def _next(self, context: Context) -> Any:
@@ -161,7 +162,7 @@ class Streams:
 
     async def _write(self, context: Context, message: ModelInferResponse | ModelStreamInferResponse) -> None:
         await context.write(message.SerializeToString())
-        tell(self._listeners, self._sent)
+        self._tell(self._sent)
 
 
 async def _only(request: TensorRequest) -> AsyncIterator[TensorRequest]:

@@ -27,8 +27,8 @@ class Verdict(Enum):
 class DeadlinePassed(DeadlineExceeded):
     """The record's own deadline is over: whoever sent it gets an error answer, and there is no dead letter."""
 
-    def __init__(self) -> None:
-        super().__init__("the deadline in header mlserver-deadline has passed")
+    def __init__(self, place: str = "of the record") -> None:
+        super().__init__(f"the deadline {place} has passed")
 
 
 class Skipped(MLServerError):

@@ -190,6 +190,8 @@ def _read_deadline(record: Record) -> None:
     now = time.monotonic()
     if record.deadline is None:
         record.deadline = now + int(text) / 1000 - time.time()
+        if record.deadline <= now:
+            raise DeadlinePassed(f"in header {DEADLINE}")
     if record.deadline <= now:
         raise DeadlinePassed
 

@@ -48,6 +48,7 @@ class Stacker:
                 head = self._decoded(record)
                 key = None
                 if self._bound(record) > 1:
+                    head = self._whole_text(record, head)
                     key = batch_key(record.model, record.version, head)
             except Exception as error:
                 record.error = _as_told(record, error)
@@ -77,6 +78,12 @@ class Stacker:
             if JSON_LENGTH in seen:
                 return binary_request(record, self._reader, self.routes)
         return json_request(record, self._reader, self.routes)
+
+    def _whole_text(self, record: Record, head: "RequestHead | TensorRequest") -> "RequestHead | TensorRequest":
+        """A request with text, whose rows may be others than its shapes say until it is read; others as they are."""
+        if isinstance(head, TensorRequest) or not any(value.datatype == "BYTES" for value in head.inputs):
+            return head
+        return request_of(record, head, self._reader)
 
     def _bound(self, record: Record) -> int:
         """Rows of one stack for the record's model, which need not be served here."""

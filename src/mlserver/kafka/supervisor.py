@@ -8,12 +8,11 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Sequence
 
 from mlserver.dataplane import DataPlane
 from mlserver.engine.words import Configure, Drain, Models, ModelTopics, Report, Started
 from mlserver.errors import ConfigurationError
-from mlserver.events import KafkaFigures, Listener, tell
+from mlserver.events import KafkaFigures, Tell, nobody
 from mlserver.kafka import failpoints
 from mlserver.kafka.endpoint import Endpoint
 from mlserver.registry import Registry
@@ -32,10 +31,8 @@ _EXIT_SECONDS = 1.0
 class KafkaProcess:
     """Keeps one door process alive for as long as the server runs."""
 
-    def __init__(
-        self, settings: Settings, dataplane: DataPlane, registry: Registry, listeners: Sequence[Listener] = ()
-    ) -> None:
-        self._listeners = listeners
+    def __init__(self, settings: Settings, dataplane: DataPlane, registry: Registry, tell: Tell = nobody) -> None:
+        self._tell = tell
         self._last = Report([], 0, 0, 0)
         self._settings = settings
         self._dataplane = dataplane
@@ -159,7 +156,7 @@ class KafkaProcess:
             return await process.wait()
         finally:
             self._link = None
-            self._tell(alive=False)
+            self._report(alive=False)
             link.close()
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
@@ -174,13 +171,13 @@ class KafkaProcess:
 
     def _reported(self, word: Report) -> None:
         self._last = word
-        self._tell(alive=True)
+        self._report(alive=True)
 
-    def _tell(self, *, alive: bool) -> None:
+    def _report(self, *, alive: bool) -> None:
         """What the door counted, to whoever listens; and to readiness, where that is asked for."""
         last = self._last
         counts = {"batches": last.batches, "batch_records": last.batch_records, "retried": last.retried}
-        tell(self._listeners, KafkaFigures(last.groups, **counts, alive=alive))
+        self._tell(KafkaFigures(last.groups, **counts, alive=alive))
         if self._settings.kafka_counts_for_ready:
             self._dataplane.doors_ready = alive and not any(group["away"] or group["held"] for group in last.groups)
 

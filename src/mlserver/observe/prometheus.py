@@ -66,7 +66,7 @@ class PrometheusListener:
         grpc, kafka = GrpcCollector(), KafkaMetrics()
         for collector in (models, engine, http, grpc, kafka, CustomMetrics()):
             self.registry.register(collector)
-        self._takers: dict[type[Event], Callable[[Any], None]] = {
+        self.takers: dict[type[Event], Callable[[Any], None]] = {
             RequestDone: models.done,
             BatchRun: engine.ran,
             Translated: engine.translated,
@@ -79,12 +79,6 @@ class PrometheusListener:
             GrpcDone: grpc.done,
             KafkaFigures: kafka.reported,
         }
-
-    def __call__(self, event: Event, /) -> None:
-        """Take one event in."""
-        take = self._takers.get(type(event))
-        if take is not None:
-            take(event)
 
 
 class _Counts:

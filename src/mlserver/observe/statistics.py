@@ -56,13 +56,7 @@ class Statistics:
 
     def __init__(self) -> None:
         self._counts: dict[Key, _Counts] = {}
-        self._takers: dict[type[Event], Callable[[Any], None]] = {RequestDone: self._done, BatchRun: self._run}
-
-    def __call__(self, event: Event, /) -> None:
-        """Take one event in."""
-        take = self._takers.get(type(event))
-        if take is not None:
-            take(event)
+        self.takers: dict[type[Event], Callable[[Any], None]] = {RequestDone: self._done, BatchRun: self._run}
 
     def of(self, models: Iterable[Key]) -> list[dict[str, Any]]:
         """The `model_stats` of these models and versions; zeros where nothing was asked yet."""

@@ -1,14 +1,14 @@
 """From a handler's answer, or its error, to a response: what every route but infer has in common."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from mlserver.errors import Kind, MLServerError
-from mlserver.events import HttpDone, HttpStarted, Listener, tell
+from mlserver.events import HttpDone, HttpStarted, Tell
 from mlserver.rest.asgi import App, Message, Receive, Send
 from mlserver.rest.body import decoded_body
 from mlserver.rest.errors import NO_ANSWER, STATUS, status_of
@@ -55,20 +55,18 @@ class Endpoint:
     Requests are told of under `template`, the route's path as it was written; None for those that are not counted.
     """
 
-    def __init__(
-        self, handler: Handler, template: str | None, listeners: Sequence[Listener], tracer: Tracer | None = None
-    ) -> None:
+    def __init__(self, handler: Handler, template: str | None, tell: Tell, tracer: Tracer | None = None) -> None:
         self._tracer = tracer
         self._handler = handler
         self._template = template
-        self._listeners = listeners
+        self._tell = tell
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if self._template is None:
             await self._answer(scope, receive, send)
             return
-        tell(self._listeners, HttpStarted(scope["method"], self._template))
+        self._tell(HttpStarted(scope["method"], self._template))
         begun = time.perf_counter()
         trace = None
         if self._tracer is not None:
@@ -87,7 +85,7 @@ class Endpoint:
             status = STATUS[Kind.MODEL]
             raise
         finally:
-            tell(self._listeners, HttpDone(scope["method"], self._template, status, time.perf_counter() - begun))
+            self._tell(HttpDone(scope["method"], self._template, status, time.perf_counter() - begun))
             if trace is not None:
                 end(trace, status)
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from mlserver.dataplane import DataPlane
 from mlserver.errors import Forbidden
-from mlserver.events import Listener
+from mlserver.events import Tell, nobody
 from mlserver.rest.headers import InferenceHeaders
 from mlserver.rest.limits import Limits
 from mlserver.settings import Settings
@@ -43,7 +43,7 @@ class Backing:
     dataplane: DataPlane
     statistics: ModelStatistics
     headers: InferenceHeaders
-    listeners: Sequence[Listener] = ()
+    tell: Tell = nobody
     admin: Admin = field(default_factory=Nobody)
     tracer: Tracer | None = None
 

@@ -26,7 +26,7 @@ class CustomRoutes:
     def __init__(self, backing: Backing) -> None:
         self._dataplane = backing.dataplane
         self._limit = backing.settings.max_body_bytes
-        self._listeners = backing.listeners
+        self._tell = backing.tell
         self._tracer = backing.tracer
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -40,7 +40,7 @@ class CustomRoutes:
             raise HTTPException(405, headers={"Allow": ", ".join(_allowed(found))})
         match = found[method]
         handler = partial(self._answer, match)
-        await Endpoint(handler, match.template, self._listeners, self._tracer)(scope, receive, send)
+        await Endpoint(handler, match.template, self._tell, self._tracer)(scope, receive, send)
 
     def _matching(self, path: str) -> Iterator["_Match"]:
         """Routes whose path is this one, with a slash at its end or without; last those that win."""

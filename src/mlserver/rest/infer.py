@@ -9,7 +9,7 @@ from typing import TypeAlias
 from urllib.parse import parse_qs
 
 from mlserver.errors import Kind, MLServerError
-from mlserver.events import HttpDone, HttpStarted, Translated, tell
+from mlserver.events import HttpDone, HttpStarted, Translated
 from mlserver.rest.asked import Asked, read, written
 from mlserver.rest.backing import Backing
 from mlserver.rest.body import MIN_COMPRESSED_BYTES, accepted, compressed, decoded_body
@@ -56,7 +56,7 @@ class InferRoute:
     def __init__(self, backing: Backing, cors: Cors | None) -> None:
         self._dataplane = backing.dataplane
         self._limits = backing.limits
-        self._listeners = backing.listeners
+        self._tell = backing.tell
         self._headers = backing.headers
         self._tracer = backing.tracer
         self._root = backing.root_path.encode()
@@ -75,7 +75,7 @@ class InferRoute:
     async def answer(self, request: Request, target: Target) -> Answer:
         """The answer, whatever happens; raises CancelledError only."""
         versioned = target[1] is not None
-        tell(self._listeners, _STARTED[versioned])
+        self._tell(_STARTED[versioned])
         begun = time.perf_counter()
         trace = None if self._tracer is None else begin(self._tracer, "POST", _TEMPLATES[versioned], request.headers)
         status = NO_ANSWER
@@ -93,7 +93,7 @@ class InferRoute:
             status = answer.status
             if asked.request.served is not None:
                 encoded = time.perf_counter() - answered_at
-                tell(self._listeners, Translated(asked.request.served, decoded_at - begun, encoded))
+                self._tell(Translated(asked.request.served, decoded_at - begun, encoded))
         except MLServerError as error:
             answer = _refusal(error, asked)
             status = answer.status
@@ -103,7 +103,7 @@ class InferRoute:
             status = STATUS[Kind.MODEL]
             answer = Answer(status, error_bytes(INTERNAL_ERROR))
         finally:
-            tell(self._listeners, HttpDone("POST", _TEMPLATES[versioned], status, time.perf_counter() - begun))
+            self._tell(HttpDone("POST", _TEMPLATES[versioned], status, time.perf_counter() - begun))
             if trace is not None:
                 end(trace, status)
         if self._cors is not None:
@@ -127,8 +127,8 @@ class InferRoute:
         target = self.find(refusal.method, refusal.target)
         if target is not None:
             versioned = target[1] is not None
-            tell(self._listeners, _STARTED[versioned])
-            tell(self._listeners, HttpDone("POST", _TEMPLATES[versioned], refusal.status, 0.0))
+            self._tell(_STARTED[versioned])
+            self._tell(HttpDone("POST", _TEMPLATES[versioned], refusal.status, 0.0))
 
 
 async def _compress(answer: Answer, coding: bytes) -> None:

@@ -41,7 +41,7 @@ def _from_table(backing: Backing) -> list[Route]:
     paths: dict[str, dict[str, Endpoint]] = {}
     for operation in OPERATIONS:
         template = operation.path if operation.counted else None
-        endpoint = Endpoint(handlers[operation.handler], template, backing.listeners, backing.tracer)
+        endpoint = Endpoint(handlers[operation.handler], template, backing.tell, backing.tracer)
         paths.setdefault(operation.path, {})[operation.method] = endpoint
     return [Route(path, _Verbs(verbs), methods=list(verbs)) for path, verbs in paths.items()]
 
@@ -80,13 +80,13 @@ def _docs(backing: Backing) -> list[Route]:
     for path in _MODEL_PATHS:
         routes |= {f"{path}/docs": docs.model_page, f"{path}/docs/dataplane.json": docs.model_document}
     return [
-        Route(path, Endpoint(handler, path, backing.listeners, backing.tracer), methods=["GET"])
+        Route(path, Endpoint(handler, path, backing.tell, backing.tracer), methods=["GET"])
         for path, handler in routes.items()
     ]
 
 
 def _shared_memory(backing: Backing) -> list[Route]:
-    refuse = Endpoint(Described(backing).shared_memory, None, backing.listeners)
+    refuse = Endpoint(Described(backing).shared_memory, None, backing.tell)
     return [Route(f"/v2/{kind}sharedmemory/{{rest:path}}", refuse, methods=_VERBS) for kind in ("system", "cuda")]
 
 

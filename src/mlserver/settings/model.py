@@ -95,7 +95,10 @@ class ModelSettings(BaseSettings):
         None, gt=0, description="Workers that this model may keep busy at once; null: all of its pool."
     )
     predict_timeout_seconds: float | None = Field(
-        None, gt=0, description="Seconds that one `predict` may take: then its worker is replaced; null: no limit."
+        None,
+        gt=0,
+        description="Seconds that one `predict` may take: then its worker is replaced; null: no limit. Without workers "
+        "only a `predict` that awaits is stopped.",
     )
     idempotent: bool = Field(
         False, description="A request whose worker died is sent to another one, once: predicting twice does no harm."

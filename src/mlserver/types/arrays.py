@@ -3,6 +3,7 @@
 All functions raise CodecError that names what was expected and what was found.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,20 @@ def text_array(data: Any, shape: list[int]) -> Array:
     array = np.array(items, dtype=np.bytes_)
     # numpy strips trailing zeros from fixed-width items; where that would change a value, keep the objects.
     return shaped(array if array.tolist() == items else objects(items), shape)
+
+
+def counts_bytes(size: int, elements: Sequence[Any]) -> bool:
+    """Whether a shape of `size` elements counts the bytes of the only text there is.
+
+    MLServer's own examples send a text so, `shape=[len(text)], data=[text]`, and so do clients and runtimes made after
+    them.
+    """
+    if size < 2 or len(elements) != 1:
+        return False
+    text = elements[0]
+    if isinstance(text, str):
+        return size in (len(text), len(text.encode(errors="replace")))
+    return isinstance(text, bytes) and size == len(text)
 
 
 def flat(data: Any) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mlserver.errors import CodecError, MLServerError, ModelError
-from mlserver.types.arrays import flat, shaped
+from mlserver.types.arrays import counts_bytes, flat, shaped
 from mlserver.types.base import construct
 from mlserver.types.data import TensorData
 from mlserver.types.dataplane import InferenceRequest, InferenceResponse, RequestInput, RequestOutput, ResponseOutput
@@ -146,6 +146,8 @@ def _elements(data: TensorData, shape: list[int], parameters: dict[str, Any] | N
         raise CodecError(f"expected strings for BYTES, found {type(wrong).__name__} {wrong!r:.40}")
     if len(elements) == 1 and parameters is not None and parameters.get("content_type") == "np":
         elements = _split(elements[0], shape)
+    if counts_bytes(prod(shape), elements):
+        return elements, [1] * len(shape)
     # -1 and what does not fit are numpy's to work out.
     return elements, list(shaped(np.empty(len(elements), np.bool_), shape).shape)
 

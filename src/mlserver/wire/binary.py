@@ -88,12 +88,12 @@ def raw_request(body: bytes, inputs: Sequence[MetadataTensor], model: str, versi
 def response_parts(response: TensorResponse, wishes: Wishes) -> tuple[bytes, list[bytes]]:
     """The JSON of a response, and the buffers that follow it: of the outputs that `wishes` has as binary data.
 
-    Raises ModelError for what cannot be written.
+    Text with null, which has no form in bytes, is JSON all the same. Raises ModelError for what cannot be written.
     """
     outputs: list[dict[str, Any]] = []
     buffers: list[bytes] = []
     for tensor in response.outputs:
-        if wishes.is_binary(tensor.name):
+        if wishes.is_binary(tensor.name) and not _has_null(tensor):
             buffer = bytes_of(tensor)
             parameters = {**(tensor.parameters or {}), BINARY_SIZE: len(buffer)}
             described = {"name": tensor.name, "shape": tensor.shape, "datatype": tensor.datatype}
@@ -102,6 +102,10 @@ def response_parts(response: TensorResponse, wishes: Wishes) -> tuple[bytes, lis
         else:
             outputs.append(output_fields(tensor))
     return dumped(response_fields(response, outputs), response.model), buffers
+
+
+def _has_null(tensor: Tensor) -> bool:
+    return isinstance(tensor.data, list) and None in tensor.data
 
 
 def _claimed(value: InputHead, index: int) -> int | None:

@@ -14,11 +14,15 @@ import numpy as np
 import simdjson
 
 from mlserver.errors import InferenceError
+from mlserver.types.arrays import counts_bytes
 from mlserver.types.tensors import DTYPES, Array, OutputRequest, Tensor, TensorRequest
+from mlserver.wire.cut import MARK, cut
 from mlserver.wire.depth import MAX_DEPTH, check_nesting, depth_of
 from mlserver.wire.elements import array_of, bytes_of
 from mlserver.wire.keys import NO_DATA, check_keys
 from mlserver.wire.raw import shaped, size_of
+
+_MARK = msgspec.Raw(MARK)
 
 # The request, the list of its inputs, and the input are around every tensor's data.
 _ABOVE_DATA = 3
@@ -84,14 +88,15 @@ class JsonReader:
 
     def head(self, body: bytes) -> RequestHead:
         """All of a request but its tensors' data, which stay text. Raises InferenceError."""
-        try:
-            head = _HEAD.decode(body)
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise InferenceError(f"invalid inference request: {error}") from None
-        except RecursionError:
-            raise InferenceError("invalid inference request: nested too deeply") from None
+        parts = cut(body)
+        whole = None if parts is None else _whole(*parts)
+        if whole is None:
+            head = _decoded(body)
+            check_keys(body, head)
+        else:
+            head, rest = whole
+            check_keys(rest, head)
         self._check_nesting(head)
-        check_keys(body, head)
         return head
 
     def _check_nesting(self, head: RequestHead) -> None:
@@ -164,6 +169,8 @@ class JsonReader:
         if value.datatype == "BYTES":
             data = bytes_of(text, at(index))
             found = len(data)
+            if counts_bytes(size, data):
+                value.shape, size = [1] * len(value.shape), 1
         else:
             data = self._numbers(text, value.datatype, index)
             found = data.size
@@ -193,6 +200,33 @@ class JsonReader:
             return np.frombuffer(parsed(text).as_buffer(of_type=code), dtype)
         except (TypeError, ValueError, AttributeError, RuntimeError):
             return None
+
+
+def _decoded(body: bytes) -> RequestHead:
+    """Raises InferenceError."""
+    try:
+        return _HEAD.decode(body)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise InferenceError(f"invalid inference request: {error}") from None
+    except RecursionError:
+        raise InferenceError("invalid inference request: nested too deeply") from None
+
+
+def _whole(rest: bytes, texts: list[bytes]) -> tuple[RequestHead, bytes] | None:
+    """The head of a body, from what is left of it without the data that were cut out; and that rest.
+
+    None where it is wrong, so that the error tells of the body as it came, or where what was cut were no data.
+    """
+    try:
+        head = _HEAD.decode(rest)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    marked = [value for value in head.inputs if value.data == _MARK]
+    if len(marked) != len(texts):
+        return None
+    for value, text in zip(marked, texts, strict=True):
+        value.data = msgspec.Raw(text)
+    return head, rest
 
 
 def has_parameters(head: RequestHead | TensorRequest) -> bool:

@@ -18,6 +18,9 @@ _LENGTH = struct.Struct("<I")
 # numpy has no array of more dimensions, and an index no more bits.
 _MAX_DIMENSIONS = 64
 _MAX_SIZE = 2**63 - 1
+# Elements of what a model may make of a tensor without any, say a sum for each of its rows, for which nobody has sent a
+# byte: as many as a body of `max_body_bytes`, unless that is set, has of FP32.
+_MAX_BESIDE_ZERO = 2**24
 
 
 def size_of(datatype: str, shape: list[int], at: str) -> int:
@@ -32,16 +35,22 @@ def size_of(datatype: str, shape: list[int], at: str) -> int:
     size = prod(shape)
     if size > _MAX_SIZE:
         raise InferenceError(f"shape {_text_of(shape)} has more than 2^63 elements - at `{at}.shape`")
+    if not size and prod(filter(None, shape)) > _MAX_BESIDE_ZERO:
+        raise InferenceError(f"shape {_text_of(shape)} has no elements and too many rows - at `{at}.shape`")
     return size
 
 
 def data_of(buffer: bytes | memoryview, datatype: str, shape: list[int], at: str) -> Array | Elements:
     """The data of a tensor: a read-only array around `buffer`, or for BYTES a flat list of bytes.
 
+    A shape that counts the bytes of a single text becomes that of one element (see `counts_bytes`).
+
     Raises InferenceError where the buffer is not of the size that datatype and shape say; `at` names the tensor there.
     """
     size = size_of(datatype, shape, at)
     if datatype == "BYTES":
+        if size > 1 and size == len(buffer) - _LENGTH.size == _LENGTH.unpack_from(buffer)[0]:
+            shape[:], size = [1] * len(shape), 1
         return _elements(buffer, size, at)
     dtype = DTYPES[datatype]
     if len(buffer) != size * dtype.itemsize:
@@ -70,7 +79,8 @@ def encoded(name: str, elements: Elements) -> list[bytes]:
     try:
         return [item if isinstance(item, bytes) else item.encode() for item in elements]
     except (AttributeError, UnicodeEncodeError) as error:
-        raise ModelError(f"output {name!r} has an element that cannot be sent as bytes: {error}") from None
+        reason = "null has no form in bytes" if isinstance(error, AttributeError) else str(error)
+        raise ModelError(f"output {name!r} has an element that cannot be sent as bytes: {reason}") from None
 
 
 def shaped(flat: Array, shape: list[int], at: str) -> Array:

@@ -77,7 +77,7 @@ def test_what_a_handler_raises(routed: Served) -> None:
     assert (answer.status, answer.error) == (400, "not so")
     answer = ask(routed, "/fail?how=zero", b"")
     assert (answer.status, answer.error) == (500, "ZeroDivisionError: division by zero")
-    assert "model 'a-waiter' failed on POST /fail" in routed.log
+    routed.wait_for("model 'a-waiter' failed on POST /fail")
 
 
 def test_wrong_verb_and_unknown_path(routed: Served) -> None:

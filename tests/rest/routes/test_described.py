@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from mlserver.errors import Kind
-from mlserver.events import BatchRun, RequestDone
+from mlserver.events import BatchRun, Hub, RequestDone
 from mlserver.extensions import EXTENSIONS, extensions, model_config
 from mlserver.observe.statistics import Statistics
 from mlserver.types import MetadataModelResponse, MetadataTensor
@@ -116,11 +116,12 @@ def test_statistics_of_every_model(routed: Served) -> None:
 
 def test_a_batch_counts_its_rows_and_each_request_of_it() -> None:
     statistics = Statistics()
-    statistics(RequestDone("m", None, 0.5, None, 3))
-    statistics(RequestDone("m", None, 0.25, Kind.MODEL))
-    statistics(BatchRun("m", None, 8, 3, 0.75, 0.25))
-    statistics(BatchRun("m", "", 8, 1, 0.0, 0.25))
-    statistics(BatchRun("m", "2", 1, 1, 0.0, 0.25))
+    tell = Hub(statistics).tell
+    tell(RequestDone("m", None, 0.5, None, 3))
+    tell(RequestDone("m", None, 0.25, Kind.MODEL))
+    tell(BatchRun("m", None, 8, 3, 0.75, 0.25))
+    tell(BatchRun("m", "", 8, 1, 0.0, 0.25))
+    tell(BatchRun("m", "2", 1, 1, 0.0, 0.25))
     first, second = statistics.of([("m", None), ("m", "2")])
     assert (first["inference_count"], first["execution_count"], second["execution_count"]) == (16, 2, 1)
     assert first["last_inference"] > 1_600_000_000_000

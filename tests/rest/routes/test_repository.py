@@ -12,6 +12,7 @@ import requests
 from mlserver import Settings
 from mlserver.dataplane import DataPlane
 from mlserver.errors import Forbidden, ModelNotFound
+from mlserver.events import nobody
 from mlserver.observe.statistics import Statistics
 from mlserver.registry import Registry
 from mlserver.rest.app import RestApp
@@ -63,7 +64,7 @@ class Shop:
     def __init__(self) -> None:
         self.dataplane = Stocked()
         headers = InferenceHeaders(CloudEvents("shop"))
-        backing = Backing(Settings(), self.dataplane, Statistics(), headers, (), NoPages())
+        backing = Backing(Settings(), self.dataplane, Statistics(), headers, nobody, NoPages())
         sock = bind("127.0.0.1", 0, "http_port")
         self.server = HttpServer(RestApp(backing), sock, access_log=False, grace_seconds=1)
 

@@ -125,6 +125,38 @@ def test_who_leaves_while_events_come_ends_the_model_s_work(routed: Served, tmp_
     assert float((tmp_path / "closed").read_text()) - left < 1.0
 
 
+@pytest.mark.parametrize("place", ["routed", "worked"])
+@pytest.mark.parametrize("path", ["infer_stream", "generate_stream"])
+@pytest.mark.parametrize("word", ["header", "parameter"])
+def test_a_deadline_ends_the_model_s_work(
+    request: pytest.FixtureRequest, place: str, path: str, word: str, tmp_path: Path
+) -> None:
+    served = request.getfixturevalue(place)
+    closed = tmp_path / "closed"
+    parameters = {"first": 2, "waiting": str(tmp_path / "waiting"), "closed": str(closed)}
+    headers = ["X-Request-Timeout-Ms: 300"] if word == "header" else []
+    timeout = {"timeout": 300_000} if word == "parameter" else {}
+    asked = {"inputs": INPUTS, "parameters": parameters | timeout}
+    answer = ask(served, f"/v2/models/endless/{path}", asked, *headers)
+    assert answer.status == 200
+    *answers, last = events(answer.body)
+    assert len(answers) == 2
+    assert last["error"].startswith("the deadline of the request for model 'endless' passed before its last answer")
+    wait_until_there(closed)
+
+
+@pytest.mark.parametrize("place", ["routed", "worked"])
+def test_a_deadline_before_the_first_event_is_a_status(
+    request: pytest.FixtureRequest, place: str, tmp_path: Path
+) -> None:
+    parameters = {"first": 0, "waiting": str(tmp_path / "waiting"), "closed": str(tmp_path / "closed")}
+    asked = {"inputs": INPUTS, "parameters": parameters}
+    served = request.getfixturevalue(place)
+    answer = ask(served, "/v2/models/endless/infer_stream", asked, "X-Request-Timeout-Ms: 300")
+    assert (answer.status, answer.headers["content-type"]) == (504, "application/json")
+    wait_until_there(tmp_path / "closed")
+
+
 def test_a_slow_reader_holds_the_model_back(routed: Served, tmp_path: Path) -> None:
     count = tmp_path / "count"
     asked = {"inputs": INPUTS, "parameters": {"count": str(count)}}

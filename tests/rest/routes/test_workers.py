@@ -60,7 +60,7 @@ def test_routes_of_a_model(worked: Served) -> None:
     assert ask(worked, "/fail?how=refuse", b"").status == 400
     answer = ask(worked, "/fail?how=zero", b"")
     assert (answer.status, answer.error) == (500, "ZeroDivisionError: division by zero")
-    assert "model 'a-waiter' failed on POST /fail" in worked.log
+    worked.wait_for("model 'a-waiter' failed on POST /fail")
 
 
 def test_a_worker_that_dies_answers_nobody_for_ever(worked: Served, tmp_path: Path) -> None:

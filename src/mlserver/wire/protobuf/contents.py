@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlserver.errors import CodecError, InferenceError
-from mlserver.types.arrays import cast
+from mlserver.types.arrays import cast, counts_bytes
 from mlserver.types.tensors import DTYPES, Array, Elements
 from mlserver.wire.protobuf.dataplane_pb2 import InferTensorContents
 from mlserver.wire.raw import encoded, shaped, size_of
@@ -45,6 +45,8 @@ _VARINT_BITS, _VARINT_MASK = 7, 0x7F
 def data_of(contents: InferTensorContents, datatype: str, shape: list[int], at: str) -> Array | Elements:
     """The data of a tensor. Numbers may be in another field than the datatype's own, where they fit it.
 
+    A shape that counts the bytes of a single text becomes that of one element (see `counts_bytes`).
+
     Raises InferenceError that says what was expected and found; `at` names the tensor there.
     """
     size = size_of(datatype, shape, at)
@@ -53,6 +55,8 @@ def data_of(contents: InferTensorContents, datatype: str, shape: list[int], at: 
         raise InferenceError(f"{datatype} has no typed contents: send it in raw_input_contents - at `{at}.contents`")
     found = _field(contents, field, at)
     values: Any = getattr(contents, found)
+    if datatype == "BYTES" and counts_bytes(size, values):
+        shape[:], size = [1] * len(shape), 1
     if len(values) != size:
         raise InferenceError(f"shape {shape!s:.200} needs {size} elements, {found} has {len(values)} - at `{at}`")
     if datatype == "BYTES":
