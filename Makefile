@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CODE := src tests benchmarks scripts docs examples
 
-.PHONY: demo test check format lock protobuf bench clean
+.PHONY: demo test nightly check format lock protobuf bench clean
 
 .venv/.installed: requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -16,6 +16,10 @@ demo: .venv/.installed
 
 test: .venv/.installed
 	$(BIN)/python -m pytest
+
+# What takes too long for every change: hundreds of random kills, faults at full size.
+nightly: .venv/.installed
+	$(BIN)/python -m pytest -m nightly
 
 check: .venv/.installed
 	$(BIN)/ruff format --check $(CODE)

@@ -130,9 +130,10 @@ class HttpDone:
 class KafkaFigures:
     """What the Kafka door counted so far in its present life, by group; with `alive` False, what it counted last.
 
-    Each of `groups` has `group`, `away` (the broker is not there), `paused`, `in_flight` (records), `outcomes` (name to
-    records), `commits` and `transactions` (count, seconds), `aborted`, `rebalances`, `refused`, and `partitions`:
-    topic, partition, lag in records (None: unknown), seconds since the oldest unfinished record was read.
+    Each of `groups` has `group`, `away` (the broker is not there), `held` (a topic does not take what must be written),
+    `paused`, `in_flight` (records), `outcomes` (name to records), `commits` and `transactions` (count, seconds),
+    `aborted`, `rebalances`, `refused`, and `partitions`: topic, partition, lag in records (None: unknown), seconds
+    since the oldest unfinished record was read.
     """
 
     __slots__ = ("alive", "batch_records", "batches", "groups", "retried")

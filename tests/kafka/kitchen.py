@@ -92,6 +92,21 @@ class Slow(Sum):
         return await super().predict(payload)
 
 
+class Narrow(MLModel):
+    """One request at a time, whatever it says: `seconds` each, in the settings' extra parameters."""
+
+    async def load(self) -> bool:
+        self.turn = asyncio.Lock()
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        parameters = self.settings.parameters
+        async with self.turn:
+            await asyncio.sleep((parameters.extra or {})["seconds"] if parameters is not None else 0.0)
+        output = ResponseOutput(name="done", shape=[1], datatype="BOOL", data=[True])
+        return InferenceResponse(model_name=self.name, outputs=[output])
+
+
 class Unready(MLModel):
     """Loads, and says that it is not ready."""
 

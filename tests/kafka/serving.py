@@ -1,5 +1,6 @@
 """Servers with a Kafka door, as people start them."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -79,6 +80,17 @@ class Server(Served):
     def gone(self, timeout_seconds: float) -> int:
         """The exit code, once it has ended."""
         return self._process.wait(timeout_seconds)
+
+
+def kill_all(server: Server) -> None:
+    """The server and its door at one moment, as with a machine that is lost: nobody leaves the group."""
+    with contextlib.suppress(psutil.NoSuchProcess):  # a door that is just being started anew
+        for process in [*server.process.children(), server.process]:
+            process.suspend()
+    for process in [*server.process.children(), server.process]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    server.gone(10)
 
 
 def ended(process: psutil.Process) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer
 
-from mlserver.kafka.config import admin_config, consumer_config, producer_config
+from mlserver.kafka.config import admin_config, consumer_config, producer_config, request_seconds, transactional_config
 from mlserver.settings import Settings
 
 CLASSIC = {"session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"}
@@ -74,3 +74,22 @@ def test_null_is_not_given() -> None:
 @pytest.mark.parametrize(("bound", "kib"), [(1, 1_024), (64 << 20, 16_384)])
 def test_what_is_fetched_ahead_follows_the_bound(bound: int, kib: int) -> None:
     assert consumer_config(settings(kafka_max_in_flight_bytes=bound))["queued.max.messages.kbytes"] == kib
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ({}, 3.9),
+        ({"transaction.timeout.ms": "60000"}, 59.9),
+        ({"socket.timeout.ms": 2_000}, 2.0),
+        ({"socket.timeout.ms": 30_000}, 3.9),  # meant for the consumer: here librdkafka would refuse it
+        ({"transaction.timeout.ms": 1_000, "socket.timeout.ms": "60000"}, 0.9),
+    ],
+)
+def test_a_request_of_a_transaction_is_waited_for_no_longer_than_that_lasts(
+    given: dict[str, Any], seconds: float
+) -> None:
+    said = settings(kafka_config=given)
+    config = transactional_config(said, consumer_config(said), "me")
+    assert request_seconds(config) == seconds
+    Producer(config)

@@ -1,60 +1,76 @@
-"""SIGKILL at any moment: every record has its answer in the end, and few have two."""
+"""SIGKILL at any moment: every record has its answer in the end, and few have two; exactly once, none has.
+
+`KILLS_SEED=SEED` tries the dice of an earlier run again.
+"""
 
 import contextlib
+import os
 import random
 import signal
 import time
 from pathlib import Path
 
 import psutil
+import pytest
 
-from tests.kafka.client import Sent, Tell, Watch, all_committed, fresh, model, request, send
-from tests.kafka.serving import SUM, Server, make_folder
+from tests.kafka.client import Tell, Topics, Watch, all_committed, fresh, send
+from tests.kafka.serving import SUM, Server, kill_all, make_folder
+from tests.kafka.test_exactly_once import PARTITIONS, in_order, numbered
 
-KILLS = 20
 ROUND = 1_000
 WINDOW = 500
-PARTITIONS = 4
 
 
-def test_twenty_kills(kafka_bootstrap: str, tmp_path: Path, tell: Tell) -> None:
-    seed = time.time_ns()
+@pytest.mark.parametrize("kills", [12, pytest.param(100, marks=[pytest.mark.nightly, pytest.mark.timeout(1_800)])])
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+def test_kills(delivery: str, kills: int, kafka_bootstrap: str, tmp_path: Path, tell: Tell) -> None:
+    seed = int(os.environ.get("KILLS_SEED") or time.time_ns())
     tell(f"seed {seed}")
-    dice = random.Random(seed)
     topics = fresh(kafka_bootstrap, PARTITIONS)
     # A member with a name of its own takes its partitions over at once; any other would be missed for 10 s first.
     folder = make_folder(
-        tmp_path / "served", topics, SUM,
+        tmp_path / "served", topics, SUM, kafka_delivery=delivery,
         kafka_max_in_flight_records=WINDOW, kafka_consumer_config={"group.instance.id": "one"},
     )  # fmt: skip
+    with Watch(kafka_bootstrap, topics.output) as answers:
+        sources = killed_at_random(topics, answers, folder, random.Random(seed), kills)
+        answers.poll(0.5)
+    repeats = len(answers.records) - len(sources)
+    lost = len(set(sources) - {answer.source for answer in answers.records})
+    tell(f"{delivery}: {len(sources)} records, {kills} kills, {lost} lost, {repeats} repeats, window {WINDOW}")
+    assert {answer.source for answer in answers.records} == set(sources)
+    if delivery == "exactly_once":
+        in_order(answers.records)
+    assert repeats <= (WINDOW * kills if delivery == "at_least_once" else 0)
+
+
+def killed_at_random(topics: Topics, answers: Watch, folder: Path, dice: random.Random, kills: int) -> list[str]:
+    """A kill for every round of records, somewhere in its midst; the sources of all of them, answered and committed."""
     sources: list[str] = []
     server = Server(folder)
     try:
-        with Watch(kafka_bootstrap, topics.output) as answers:
-            for _ in range(KILLS):
-                sources += send(topics, [Sent(request(1.0), model("sum"), None, n % PARTITIONS) for n in range(ROUND)])
-                goal = len(answers.records) + dice.randrange(1, ROUND)
-                answers.until(lambda found, goal=goal: len(found) >= goal)  # type: ignore[misc]
-                if dice.random() < 0.5:
-                    server.end(signal.SIGKILL)
-                    server.__exit__()
-                    server = Server(folder)
-                else:
-                    _kill_door(server)
-            found = {answer.source for answer in answers.until(lambda found: len(found) >= len(sources))}
-            answers.until(lambda found: {answer.source for answer in found} >= set(sources))
-            all_committed(topics)
-            server.stop()
-            answers.poll(0.5)
+        for _ in range(kills):
+            sources += send(topics, numbered(ROUND, first=len(sources)))
+            goal = len(answers.records) + dice.randrange(1, ROUND)
+            answers.until(lambda found, goal=goal: len(found) >= goal)  # type: ignore[misc]
+            server = killed(server, folder, dice.choice(["door", "server", "all"]))
+        answers.of_some(sources)
+        all_committed(topics)
+        server.stop()
     finally:
         server.__exit__()
-    repeats = len(answers.records) - len(sources)
-    tell(f"{len(sources)} records, {KILLS} kills, {repeats} repeats")
-    assert found <= set(sources)
-    assert {answer.status for answer in answers.records} == {"ok"}
-    assert repeats <= WINDOW * KILLS
+    return sources
 
 
-def _kill_door(server: Server) -> None:
-    with contextlib.suppress(psutil.NoSuchProcess):  # it was between two lives
-        server.door().kill()
+def killed(server: Server, folder: Path, which: str) -> Server:
+    """The one that serves from now on."""
+    if which == "door":
+        with contextlib.suppress(psutil.NoSuchProcess):  # it was between two lives
+            server.door().kill()
+        return server
+    if which == "all":
+        kill_all(server)
+    else:
+        server.end(signal.SIGKILL)  # its door sees it, and commits what it can
+    server.__exit__()
+    return Server(folder)

@@ -124,6 +124,7 @@ class FakeWriter:
         self.idle = True
         self.figures = Figures("group")
         self.fence = threading.Lock()
+        self.fatal: str | None = None
         self.rewinding = threading.Event()
 
     def attach(self, consumer: Consumer, in_flight: Callable[[], int]) -> None: ...

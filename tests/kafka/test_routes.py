@@ -1,5 +1,6 @@
 """Where records belong and where their answers go: topics of a model, `reply-to`, headers that come back."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ from mlserver.engine.words import ModelTopics
 from mlserver.errors import InferenceError
 from mlserver.kafka.routes import Routes
 from mlserver.testing.kafka import create_topics
-from tests.kafka.client import Headers, Sent, Watch, all_committed, fresh, model, request, send
-from tests.kafka.serving import SUM, Server, make_folder
+from tests.kafka.client import Headers, Sent, Watch, all_committed, fresh, lag, model, request, send
+from tests.kafka.serving import SUM, Server, make_folder, slow
 
 
 def test_a_topic_of_one_model_names_it() -> None:
@@ -99,3 +100,26 @@ def test_a_model_with_topics_of_its_own(kafka_bootstrap: str, tmp_path: Path) ->
         server.stop()
     assert [answer.body["model_name"] for answer in found] == ["own", "sum", "own"]
     assert [answer.topic for answer in found] == [own.output, topics.output, own.output]
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+def test_a_group_of_its_own_waits_for_nobody(delivery: str, kafka_bootstrap: str, tmp_path: Path) -> None:
+    """One consumer has no room, since its model never answers; those of other groups go on, and commit."""
+    topics, own, stuck = (fresh(kafka_bootstrap) for _ in range(3))
+    hanging = slow(3600)["slow"] | {"kafka_input_topics": [stuck.input], "kafka_group_id": stuck.group}
+    mine = SUM["sum"] | {"kafka_input_topics": [own.input], "kafka_group_id": own.group}
+    folder = make_folder(
+        tmp_path / "served", topics, {**SUM, "own": mine, "slow": hanging}, kafka_delivery=delivery,
+        kafka_max_in_flight_records=100, shutdown_grace_seconds=2,
+    )  # fmt: skip
+    with Server(folder) as server, Watch(kafka_bootstrap, topics.output) as answers:
+        send(stuck, [Sent(request(1.0), [])] * 300)
+        server.wait_for("paused: ")
+        sources = send(own, [Sent(request(1.0), [])] * 300) + send(topics, [Sent(request(1.0), model("sum"))] * 300)
+        found = answers.of(sources)
+        all_committed(topics)
+        all_committed(own)
+        assert lag(stuck) == 300
+        server.end(signal.SIGTERM)
+        assert server.gone(10) == 0
+    assert [answer.body["model_name"] for answer in found] == ["own"] * 300 + ["sum"] * 300

@@ -43,11 +43,11 @@ def secured(kafka_tools: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
     )  # fmt: skip
     client = certificate(folder, "client")
     secure = Secure(certificate(folder, "broker"), authority, "me", PASSWORD)
-    with Broker(secure=secure) as broker:
+    with Broker(beside=secure) as broker:
         yield (
             broker,
             {
-                "bootstrap.servers": broker.secure_bootstrap, "security.protocol": "SASL_SSL",
+                "bootstrap.servers": broker.bootstrap_beside, "security.protocol": "SASL_SSL",
                 "sasl.mechanism": MECHANISM, "sasl.username": "me", "sasl.password": PASSWORD,
                 "ssl.ca.location": str(authority), "ssl.certificate.location": str(client),
                 "ssl.key.location": str(client),

@@ -1,6 +1,7 @@
 """The partitions that a consumer has, as lanes. Belongs to the thread that polls."""
 
 import logging
+import time
 from collections.abc import Iterable, Sequence
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -13,6 +14,8 @@ logger = logging.getLogger("mlserver.kafka")
 
 # For a transaction to end that has begun to send its offsets, and for a broker to say what is committed.
 _ANSWER_SECONDS = 5.0
+# A broker that comes back says what is committed within some seconds; a client that has not heard it by now never may.
+_LOST_SECONDS = 20.0
 
 
 class Assignment:
@@ -21,6 +24,7 @@ class Assignment:
     def __init__(self, group: str, writer: Writer | Transactions) -> None:
         self._group = group
         self._writer = writer
+        self._rewinding_since: float | None = None
         self.lanes: dict[tuple[str, int], Lane] = {}
 
     def add(self, topic: str, partition: int) -> Lane:
@@ -39,7 +43,8 @@ class Assignment:
 
     def revoke(self, lanes: Iterable[Lane]) -> None:
         """No offset of `lanes` is committed from now on; a commit that hangs is refused by the group's generation."""
-        fenced = self._writer.fence.acquire(timeout=_ANSWER_SECONDS)
+        # A call that hangs never lets go of it.
+        fenced = self._writer.fence.acquire(timeout=0 if self._writer.fatal else _ANSWER_SECONDS)
         for lane in lanes:
             lane.revoked = True
         if fenced:
@@ -58,6 +63,7 @@ class Assignment:
 
         Raises KafkaException where the broker does not say; what is in flight is given up in any case.
         """
+        self._rewinding_since = self._rewinding_since or time.monotonic()
         self.revoke(self.lanes.values())
         partitions = self.partitions()
         for found in consumer.committed(partitions, timeout=_ANSWER_SECONDS) if partitions else ():
@@ -68,4 +74,13 @@ class Assignment:
                 found.offset = found.offset if found.offset >= 0 else start
                 consumer.seek(found)
             self.add(found.topic, found.partition)
+        self._rewinding_since = None
         self._writer.rewound()
+
+    @property
+    def lost(self) -> str | None:
+        """Why nobody can tell where to read on, where that is so for too long."""
+        since = self._rewinding_since
+        if since is None or time.monotonic() - since < _LOST_SECONDS:
+            return None
+        return f"for {_LOST_SECONDS:.0f} s no word of what is committed"

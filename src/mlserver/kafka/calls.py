@@ -10,9 +10,11 @@ _MAX_YOUNG = 2
 # A frame that is not answered by then waits for a model, not for its turn: others are sent beside it. A stack of 256
 # rows of the digits SVC takes 8 ms.
 _OLD_SECONDS = 0.05
-# Records at the scheduler at once: eight polls' worth beside a model that is slow or hangs. Their bytes are bounded
-# with all that is in flight.
+# Records at the scheduler at once: eight polls' worth beside a model that is slow or hangs.
 _MAX_RECORDS = 4_096
+# What is there is there twice: half a dozen of the largest records that a broker takes by default, or thirteen polls'
+# worth of a kilobyte each.
+_MAX_BYTES = 6 << 20
 
 
 class _Frame:
@@ -24,12 +26,13 @@ class _Frame:
 
 
 class _Call:
-    __slots__ = ("answered", "frame", "model", "records")
+    __slots__ = ("answered", "bytes", "frame", "model", "records")
 
     def __init__(self, frame: int, model: str, records: Sequence[Record]) -> None:
         self.frame = frame
         self.model = model
         self.records = records
+        self.bytes = sum(len(record.value or b"") for record in records)
         self.answered = 0
 
 
@@ -42,6 +45,7 @@ class Calls:
         self._models: Counter[str] = Counter()
         self._numbers = 0
         self._records = 0
+        self._bytes = 0
 
     def number(self) -> int:
         """One that no call and no frame has had."""
@@ -52,7 +56,8 @@ class Calls:
         """A frame was sent with these calls: number, model, records."""
         frame = self.number()
         for number, model, records in calls:
-            self._calls[number] = _Call(frame, model, records)
+            call = self._calls[number] = _Call(frame, model, records)
+            self._bytes += call.bytes
             self._models[model] += 1
             self._records += len(records)
         self._frames[frame] = _Frame(len(calls), now)
@@ -65,6 +70,7 @@ class Calls:
         self._records -= len(records)
         if call.answered == len(call.records):
             del self._calls[number]
+            self._bytes -= call.bytes
             self._models[call.model] -= 1
             frame = self._frames[call.frame]
             frame.calls -= 1
@@ -78,7 +84,7 @@ class Calls:
 
     def room(self, now: float) -> bool:
         """Whether another frame may be sent."""
-        if self._records >= _MAX_RECORDS:
+        if self._records >= _MAX_RECORDS or self._bytes >= _MAX_BYTES:
             return False
         return sum(now - frame.sent_at < _OLD_SECONDS for frame in self._frames.values()) < _MAX_YOUNG
 

@@ -66,10 +66,24 @@ def transactional_config(settings: Settings, consumer: Config, identity: str) ->
     config = producer_config(settings)
     if config["message.timeout.ms"] == 0:
         del config["message.timeout.ms"]  # by default that of the transaction, and it may not be more
-    # What a kill leaves open, every reader of committed records waits for: 10 s instead of librdkafka's minute.
-    own: Config = {"transaction.timeout.ms": 10_000}
+    # What a kill leaves open, every reader of committed records waits for, and so does whoever takes the partitions
+    # over. Brokers look every 10 s for transactions that are over their time: 4 s instead of librdkafka's minute make
+    # 14 s at most. A transaction fills for 0.1 s; one that a slow broker lets grow old is aborted, and done again.
+    config = {"transaction.timeout.ms": 4_000} | config
+    if "socket.timeout.ms" in config:  # said of consumer and producer perhaps; the client refuses a longer one here
+        config["socket.timeout.ms"] = min(int(config["socket.timeout.ms"]), _request_timeout(config))
     name = f"{settings.kafka_group_id}-{consumer.get('group.instance.id') or identity}"
-    return own | config | {"transactional.id": name}
+    return config | {"transactional.id": name}
+
+
+def request_seconds(config: Config) -> float:
+    """How long a transactional producer of `config` waits for the answer to a request."""
+    return int(config.get("socket.timeout.ms", _request_timeout(config))) / 1_000
+
+
+def _request_timeout(config: Config) -> int:
+    """Milliseconds, by librdkafka's own rule: at least one request fits into a transaction."""
+    return max(900, int(config["transaction.timeout.ms"]) - 100)
 
 
 def admin_config(settings: Settings) -> Config:

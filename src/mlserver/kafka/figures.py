@@ -33,6 +33,8 @@ class Figures:
         self.group = group
         self.away = True
         """Whether the broker was not there when it was last asked or heard of."""
+        self.held = False
+        """Whether a topic does not take what must be written, for a reason that only time can help."""
         self.paused = False
         self.outcomes = {"ok": 0, "error": 0, "dead_letter": 0, "skipped": 0}
         self.commits = Durations()
@@ -59,6 +61,7 @@ class Figures:
         return {
             "group": self.group,
             "away": self.away,
+            "held": self.held,
             "paused": self.paused,
             "in_flight": in_flight,
             "outcomes": dict(self.outcomes),

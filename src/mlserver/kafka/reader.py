@@ -31,8 +31,8 @@ Batch = list[Record]
 
 # One poll: enough to stack well, little enough that answers come soon and an idle thread gets work early.
 MAX_POLL_RECORDS = 512
-_POLL_SECONDS = 0.1
-_WAIT_SECONDS = 0.02
+_MAX_POLL_BYTES = 4 << 20  # of large records: a poll travels as one, and is there twice meanwhile
+_POLL_SECONDS, _WAIT_SECONDS = 0.1, 0.02
 # Pausing throws away what librdkafka has fetched: worth it only when the wait is not a short one.
 _PAUSE_AFTER_SECONDS = 0.5
 # A poll for the word of a commit may bring a record too: room for as many as such a wait can bring.
@@ -107,6 +107,7 @@ class Reader:
                 self._assignment.rewind(self._consumer)
             except KafkaException as error:
                 self._on_error(error.args[0])
+                self.fatal = self.fatal or self._assignment.lost
                 return
         room = self._room()
         self._commits.when_due(self._consumer, urgent=room <= 0)
@@ -146,7 +147,7 @@ class Reader:
         records -= min(_SPARE_RECORDS, most // 2)
         if records <= 0 or free <= 0 or (self._paused and (records < most // 2 or free < most_bytes // 2)):
             return 0
-        return min(MAX_POLL_RECORDS, records, max(1, free // self._largest))
+        return min(MAX_POLL_RECORDS, records, max(1, min(free, _MAX_POLL_BYTES) // self._largest))
 
     def _read(self, room: int) -> Batch:
         """The first record as soon as it is there, and what has come with it: `consume(n, t)` would wait out `t`."""

@@ -179,7 +179,7 @@ class KafkaProcess:
         counts = {"batches": last.batches, "batch_records": last.batch_records, "retried": last.retried}
         self._tell(KafkaFigures(last.groups, **counts, alive=alive))
         if self._settings.kafka_counts_for_ready:
-            self._dataplane.doors_ready = alive and not any(group["away"] for group in last.groups)
+            self._dataplane.doors_ready = alive and not any(group["away"] or group["held"] for group in last.groups)
 
     def _settle(self, refusal: str | None) -> None:
         """Let `configured` return, or raise; later starts change nothing."""

@@ -9,12 +9,15 @@ from typing import Any
 from confluent_kafka import KafkaException, Producer
 
 from mlserver.kafka.client_log import client_logger
+from mlserver.kafka.config import request_seconds
 from mlserver.kafka.remedies import Remedy, remedy
 
-# One call: what a transaction may take, and then the coordinator has aborted it anyway.
-CALL_SECONDS = 10.0
-# `send_offsets_to_transaction` can ignore its time: from then on this process can only be replaced.
-_WATCHDOG_SECONDS = CALL_SECONDS + 5
+# One call, as a part of what librdkafka waits for the answer to a request. Then it sends the request again, and an end
+# of this transaction that comes late would end the next one, half full: we must have given up before.
+_CALL_PART = 0.8
+# `send_offsets_to_transaction` ignores its time where a connection broke under it: so much later this process can only
+# be replaced. One that was merely slow costs no more than that either.
+_LATE_SECONDS = 2.0
 _AGAIN_SECONDS = 0.05
 # Far beyond the handling of an error, which keeps hold of what it came from.
 _BURIED_AFTER_SECONDS = 30.0
@@ -35,10 +38,13 @@ class TransactionalClient:
 
     careful: bool
     """Whether each letter is a batch of its own."""
+    call_seconds: float
+    """How long a call may take."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         """Raises KafkaException with librdkafka's own message where `config` is wrong."""
         self._config = config
+        self.call_seconds = _CALL_PART * request_seconds(config)
         self._producer: Producer | None = Producer(config, logger=client_logger)
         self._known = False
         self.careful = False
@@ -55,8 +61,9 @@ class TransactionalClient:
     def stuck(self) -> str | None:
         """What a call that does not return is told of as; None where there is none."""
         called = self._called
-        if called is not None and time.monotonic() - called[0] > _WATCHDOG_SECONDS:
-            return f"{called[1]} has not returned for {_WATCHDOG_SECONDS:.0f} s"
+        limit = self.call_seconds + _LATE_SECONDS
+        if called is not None and time.monotonic() - called[0] > limit:
+            return f"{called[1]} has not returned for {limit:.0f} s"
         return None
 
     def ready(self) -> Producer:
@@ -71,13 +78,13 @@ class TransactionalClient:
             config = self._config | ({"batch.num.messages": 1} if careful else {})
             self._producer, self._known, self.careful = Producer(config, logger=client_logger), False, careful
         if not self._known:
-            self.call(self._producer.init_transactions, CALL_SECONDS)
+            self.call(self._producer.init_transactions, self.call_seconds)
             self._known = True
         return self._producer
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call, again where the broker asks for it. Raises KafkaException."""
-        deadline = time.monotonic() + CALL_SECONDS
+        deadline = time.monotonic() + self.call_seconds
         while True:
             self._called = (time.monotonic(), function.__name__)
             try:

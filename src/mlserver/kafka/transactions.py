@@ -29,7 +29,7 @@ from mlserver.kafka.records import Record
 from mlserver.kafka.remedies import Remedy, remedy
 from mlserver.kafka.topics import Topics
 from mlserver.kafka.tracker import Lane
-from mlserver.kafka.transactional_client import CALL_SECONDS, TransactionalClient
+from mlserver.kafka.transactional_client import TransactionalClient
 from mlserver.settings import Settings
 
 logger = logging.getLogger("mlserver.kafka")
@@ -44,6 +44,10 @@ _PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 
 class AbortError(Exception):
     """The transaction under way must not be committed."""
+
+    def __init__(self, why: str, how: Remedy = Remedy.ABORT) -> None:
+        super().__init__(why)
+        self.how = how
 
 
 class Transactions:
@@ -126,14 +130,15 @@ class Transactions:
         self._client.end()
         self._bell.set()
         self._rewound.set()
-        self._thread.join(max(0.0, timeout_seconds))
+        if self._client.stuck is None:  # or the time to leave the group in would be spent on waiting
+            self._thread.join(max(0.0, timeout_seconds))
 
     def _run(self) -> None:
         while not self._stopping:
             try:
                 self._one()
             except AbortError as error:
-                self._undo(Remedy.ABORT, str(error))
+                self._undo(error.how, str(error))
             except KafkaException as error:
                 self._say(error.args[0])
                 self._undo(remedy(error.args[0]), error.args[0].str())
@@ -161,6 +166,7 @@ class Transactions:
         hit("after_produce")
         self._commit(client)
         self.figures.transactions.add(time.monotonic() - begun)
+        self.figures.held = False
 
     def _due(self, begun: float) -> bool:
         if self._stopping or len(self._open) >= _MAX_RECORDS or time.monotonic() - begun >= _MAX_SECONDS:
@@ -178,19 +184,22 @@ class Transactions:
                     _produce(client, letter)
 
     def _commit(self, client: Producer) -> None:
-        left = self._client.call(client.flush, CALL_SECONDS)
+        left = self._client.call(client.flush, self._client.call_seconds)
         # Those that an earlier abort has taken out of the queue are told of late, and mean nothing.
         while self._reports.refused and self._reports.refused[0][1].code() in _PURGED:
             self._reports.refused.popleft()
-        if left or self._reports.refused:
+        if left or any(error.code() == KafkaError._MSG_TIMED_OUT for _, error in self._reports.refused):
+            # A producer whose broker was away so long may never again find the group's coordinator.
+            raise AbortError("no word of some answers in time", Remedy.RENEW)
+        if self._reports.refused:
             raise AbortError("not every answer was taken")
         with self.fence:
             offsets = _offsets(self._open)
             hit("before_commit")
             if offsets:
-                self._client.call(client.send_offsets_to_transaction, offsets, self._group, CALL_SECONDS)
+                self._client.call(client.send_offsets_to_transaction, offsets, self._group, self._client.call_seconds)
         hit("mid_transaction")
-        self._client.call(client.commit_transaction, CALL_SECONDS)
+        self._client.call(client.commit_transaction, self._client.call_seconds)
         hit("after_commit")
         for record in self._open:
             self._lessons.forget(record)
@@ -205,7 +214,7 @@ class Transactions:
         producer = self._client.producer
         if how is Remedy.ABORT and producer is not None and not self._stopping:
             try:
-                self._client.call(producer.abort_transaction, CALL_SECONDS)
+                self._client.call(producer.abort_transaction, self._client.call_seconds)
             except KafkaException as error:
                 self._say(error.args[0])
                 how = Remedy.RENEW
@@ -215,6 +224,7 @@ class Transactions:
             self._reports.refused.clear()  # nobody waits for those any more
         self._open = []
         if hopeless:
+            self.figures.held = True
             self._bell.wait(self._pause_seconds)
             self._pause_seconds = min(2 * self._pause_seconds, _LONGEST_PAUSE_SECONDS)
         self._go_back()

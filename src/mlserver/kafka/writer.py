@@ -28,7 +28,8 @@ logger = logging.getLogger("mlserver.kafka")
 
 # Between tries at a topic that refuses or is missing: often enough to go on soon, seldom enough not to be load.
 _RETRY_SECONDS = 1.0
-# A topic that refuses does so for every letter: once a minute is enough to be told.
+# A topic that refuses does so for every letter, and the client has more than one word for one that is missing: once a
+# minute is enough to be told.
 _SAY_SECONDS = 60.0
 
 
@@ -44,7 +45,8 @@ class Writer:
         self._outstanding: dict[Record, int] = {}
         self._ready: deque[Letter] = deque()
         self._again: deque[tuple[float, Letter]] = deque()
-        self._said: dict[tuple[str, int], float] = {}
+        self._held: set[Letter] = set()
+        self._said: dict[str, float] = {}
         self._client = Producer(self._config, logger=client_logger)
         self._lone_client: Producer | None = None
         self.figures = Figures(settings.kafka_group_id)
@@ -78,6 +80,9 @@ class Writer:
         acknowledged, outstanding = self._reports.acknowledged, self._outstanding
         while acknowledged:
             letter = acknowledged.popleft()
+            if self._held:
+                self._held.discard(letter)
+                self.figures.held = bool(self._held)
             record = letter.record
             left = outstanding.get(record, 1) - 1
             if left:
@@ -137,6 +142,7 @@ class Writer:
 
     def _refusal(self, letter: Letter, error: KafkaError) -> None:
         self.figures.refused += 1
+        self._held.discard(letter)
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and self._smaller(letter):
             return
         if letter.topic == letter.record.reply and error.code() in NO_SUCH_TOPIC:
@@ -148,6 +154,8 @@ class Writer:
         else:
             # Nothing is dropped, and no offset is committed past it: the topic may come back.
             self._say(letter, error)
+            self._held.add(letter)
+            self.figures.held = True
         self._again.append((time.monotonic() + _RETRY_SECONDS, letter))
 
     def _elsewhere(self, letter: Letter, error: KafkaError) -> None:
@@ -189,8 +197,8 @@ class Writer:
 
     def _say(self, letter: Letter, error: KafkaError) -> None:
         now = time.monotonic()
-        if now - self._said.get((letter.topic, error.code()), -_SAY_SECONDS) >= _SAY_SECONDS:
-            self._said[letter.topic, error.code()] = now
+        if now - self._said.get(letter.topic, -_SAY_SECONDS) >= _SAY_SECONDS:
+            self._said[letter.topic] = now
             logger.error(
                 "topic %s does not take the %s of record %s, which is tried until it does: %s",
                 letter.topic, letter.part, letter.record.source, error.str(),

@@ -29,7 +29,12 @@ class KafkaMetrics(Collector):
         up = GaugeMetricFamily("kafka_up", "Whether the door runs, and has its broker", labels=_GROUP)
         for group in last.groups:
             up.add_metric([group["group"]], float(last.alive and not group["away"]))
-        yield up
+        degraded = GaugeMetricFamily(
+            "kafka_degraded", "Whether broker or a topic to write to is missing", labels=_GROUP
+        )
+        for group in last.groups:
+            degraded.add_metric([group["group"]], float(not last.alive or group["away"] or group["held"]))
+        yield from (up, degraded)
         if last.alive:
             yield from _gauges(last)
             yield from _counts(last)

@@ -192,7 +192,8 @@ class Settings(BaseSettings):
     )
     kafka_cloudevents: bool = Field(False, description="Put CloudEvents attributes into the headers of answers.")
     kafka_counts_for_ready: bool = Field(
-        False, description="The server is not ready while the Kafka door does not run, or its broker is away."
+        False,
+        description="The server is not ready while the Kafka door does not run, or broker or topics take no answers.",
     )
     kafka_max_in_flight_records: Size = Field(
         10_000, description="Records read and not yet committed: the most that are repeated after a crash."

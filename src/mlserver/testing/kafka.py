@@ -25,6 +25,7 @@ from confluent_kafka.cimpl import NewTopic
 from mlserver.testing.kafka_jars import KAFKA_VERSION, BrokerError, jars_of, missing_tools, run, tail, which_java
 from mlserver.testing.kafka_java import Classes
 from mlserver.testing.kafka_process import HOST, POLL_SECONDS, Running, free_port, is_free, start_mark
+from mlserver.testing.kafka_relayed import Relayed
 from mlserver.testing.kafka_secure import Secure
 
 __all__ = ["KAFKA_VERSION", "Broker", "BrokerError", "MockBroker", "create_topics", "missing_tools"]
@@ -83,7 +84,8 @@ class Broker:
     `port` 0 takes a free one; `data` is the directory it may fill and remove (default: a temporary one). The broker
     dies with the thread that started it (Linux), even if that is killed; with `daemon` it outlives its starter.
     One that is `lasting` is slower to start and quicker afterwards: to measure with.
-    With `secure` it also listens at `secure_bootstrap`, for those who can show what that asks for.
+    With `beside` it also listens at `bootstrap_beside`: `Secure` for those who can show what that asks for, `Relayed`
+    for those who come through something that stands in between.
     """
 
     def __init__(
@@ -94,12 +96,12 @@ class Broker:
         version: str = KAFKA_VERSION,
         data: Path | None = None,
         daemon: bool = False,
-        secure: Secure | None = None,
+        beside: Secure | Relayed | None = None,
     ) -> None:
         self.port = port or free_port()
-        self._secure = secure
-        self._secure_port = free_port(self.port) if secure else 0
-        self.secure_bootstrap = f"{HOST}:{self._secure_port}"
+        self._beside = beside
+        self.port_beside = free_port(self.port) if beside else 0
+        self.bootstrap_beside = f"{HOST}:{self.port_beside}"
         self.bootstrap = f"{HOST}:{self.port}"
         self.version = version
         self._lasting = lasting
@@ -180,12 +182,12 @@ class Broker:
             java += self._classes().reading()
         if not (records / "meta.properties").exists():
             temporary.mkdir(parents=True, exist_ok=True)
-            controller = free_port(self.port, self._secure_port)
+            controller = free_port(self.port, self.port_beside)
             settings = _SERVER.format(host=HOST, records=records, port=self.port, controller=controller)
             tool = ["kafka.tools.StorageTool", "format", "--standalone", "-t", uuid.uuid4().hex, "-c", str(server)]
-            if self._secure is not None:
-                settings += self._secure.properties(self.port, self._secure_port, controller)
-                tool += self._secure.credentials()
+            if self._beside is not None:
+                settings += self._beside.properties(self.port, self.port_beside, controller)
+                tool += self._beside.credentials()
             server.write_text(settings)
             run([*java, *tool], START_SECONDS, f"Kafka {self.version} could not format its storage")
         return java
