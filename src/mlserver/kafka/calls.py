@@ -32,7 +32,7 @@ class _Call:
         self.frame = frame
         self.model = model
         self.records = records
-        self.bytes = sum(len(record.value or b"") for record in records)
+        self.bytes = sum([len(record.value or b"") for record in records])
         self.answered = 0
 
 

@@ -152,18 +152,26 @@ def addressed(record: Record, routes: Routes, named: tuple[str, str] = ("", ""))
     model = record.text(MODEL) or named[0] or routes.model_of(record.topic)
     if not model:
         raise InferenceError(f"the record has no header {MODEL}, which names the model")
-    record.model, record.version = model, record.text(VERSION) or named[1] or None
+    record.model, record.version = model, named[1] or None
+    seen = record.seen()
+    if len(seen) > 1 or MODEL not in seen:  # most records have one header that means something, their model's name
+        _read_more(record)
     record.output = routes.output_of(model, record.version)
-    method = record.text(METHOD)
-    if method not in (None, "infer"):
-        raise InferenceError(f"header {METHOD} is {method[:64]!r}, expected 'infer'")
-    if DEADLINE in record.seen():
-        _read_deadline(record)
     if record.value is None:
         raise InferenceError("the record has a null value (a tombstone), expected an inference request")
     if not record.value:
         raise InferenceError("the record has an empty value, expected an inference request")
     return record.value
+
+
+def _read_more(record: Record) -> None:
+    """What headers besides the model's name say."""
+    record.version = record.text(VERSION) or record.version
+    method = record.text(METHOD)
+    if method not in (None, "infer"):
+        raise InferenceError(f"header {METHOD} is {method[:64]!r}, expected 'infer'")
+    if DEADLINE in record.seen():
+        _read_deadline(record)
 
 
 def identified(record: Record, own: str | None) -> str:

@@ -81,9 +81,12 @@ class Stacker:
 
     def _whole_text(self, record: Record, head: "RequestHead | TensorRequest") -> "RequestHead | TensorRequest":
         """A request with text, whose rows may be others than its shapes say until it is read; others as they are."""
-        if isinstance(head, TensorRequest) or not any(value.datatype == "BYTES" for value in head.inputs):
+        if isinstance(head, TensorRequest):
             return head
-        return request_of(record, head, self._reader)
+        for value in head.inputs:
+            if value.datatype == "BYTES":
+                return request_of(record, head, self._reader)
+        return head
 
     def _bound(self, record: Record) -> int:
         """Rows of one stack for the record's model, which need not be served here."""
