@@ -4,7 +4,6 @@ import asyncio
 import contextvars
 from typing import cast
 
-from mlserver.engine.tasks import begun
 from mlserver.rest.asgi import Exchange, http_scope
 from mlserver.rest.infer import Answer, InferRoute, Target
 from mlserver.rest.requests import Refusal, Request, RequestReader
@@ -33,9 +32,8 @@ class HttpProtocol(asyncio.Protocol):
     """One connection. At most one of its requests is under way; those that were sent ahead wait unread."""
 
     __slots__ = (
-        "_advancing", "_busy", "_connections", "_context", "_exchange", "_inferring", "_interim", "_linger_bytes",
-        "_loop", "_probed", "_read_paused", "_reader", "_said_all", "_site", "_stopping", "_task", "_transport",
-        "_watch", "_write_paused",
+        "_busy", "_connections", "_context", "_exchange", "_inferring", "_interim", "_linger_bytes", "_loop", "_probed",
+        "_read_paused", "_reader", "_said_all", "_site", "_stopping", "_task", "_transport", "_watch", "_write_paused",
     )  # fmt: skip
 
     def __init__(self, site: Site, connections: Connections) -> None:
@@ -49,7 +47,7 @@ class HttpProtocol(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._task: asyncio.Task[None] | None = None
         self._exchange: Exchange | None = None
-        self._busy = self._advancing = False  # a request is under way; the next ones are being started
+        self._busy = False  # a request is under way
         self._read_paused = self._write_paused = False
         self._stopping = False  # no further request than those that have begun
         self._said_all = False  # the caller sends no more, and may have gone
@@ -167,24 +165,12 @@ class HttpProtocol(asyncio.Protocol):
 
     def _advance(self) -> None:
         """Start the next request, if nothing stands in its way; without one, read on or close."""
-        if self._advancing:
-            return  # a request has ended in its first step, and the loop below goes on
-        self._advancing = True
-        ready = self._reader.ready
-        while not (self._busy or self._write_paused or self._transport.is_closing()):
-            if not ready:
-                self._expect_next()
-                break
-            request = ready.popleft()
-            if isinstance(request, Refusal):
-                self._refuse(request)
-                break
-            self._start(request)
-        self._advancing = False
-
-    def _expect_next(self) -> None:
         reader = self._reader
-        if reader.ended:
+        if self._busy or self._write_paused or self._transport.is_closing():
+            return
+        if reader.ready:
+            self._start(reader.ready.popleft())
+        elif reader.ended:
             self._close()
         else:
             self._read_on()
@@ -193,7 +179,10 @@ class HttpProtocol(asyncio.Protocol):
                 reader.wants_continue = False
                 self._transport.write(_INTERIM)
 
-    def _start(self, request: Request) -> None:
+    def _start(self, request: Request | Refusal) -> None:
+        if isinstance(request, Refusal):
+            self._refuse(request)
+            return
         infer = self._site.infer
         target = infer.find(request.method, request.target) if infer is not None else None
         if infer is not None and target is not None:
@@ -207,10 +196,10 @@ class HttpProtocol(asyncio.Protocol):
         self._watch.work()
         if self._said_all:
             self._await_probe()
-        task = begun(work, self._loop, "request", self._context.copy())
-        if not task.done():
-            self._task = task
-            self._connections.tasks.add(task)
+        # Not `loop.create_task`, which is three layers around this; and a name, since making one up costs as much.
+        # Not begun at once: it would be queued, and predicted, before the other connections were read.
+        self._task = asyncio.Task(work, loop=self._loop, name="request", context=self._context.copy())
+        self._connections.tasks.add(self._task)
 
     async def _infer(self, infer: InferRoute, request: Request, target: Target) -> None:
         whole = False
