@@ -2,9 +2,11 @@
 
 import functools
 import json
+import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
@@ -20,6 +22,24 @@ Headers = list[tuple[str, bytes | None]]
 
 PATIENCE_SECONDS = 60.0
 _STEP_SECONDS = 0.02
+
+
+@contextmanager
+def meanwhile(look: Callable[[], None], every_seconds: float) -> Iterator[None]:
+    """Within: `look`, again and again, in a thread of its own."""
+    stop = threading.Event()
+
+    def go_on() -> None:
+        while not stop.wait(every_seconds):
+            look()
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def eventually(found: Callable[[], T | None], failure: str, patience: float = PATIENCE_SECONDS) -> T:

@@ -1,14 +1,13 @@
 """A broker that is not there: REST serves, readiness stays, and nothing is lost."""
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mlserver.testing.kafka import Broker, create_topics
-from tests.kafka.client import Sent, Watch, all_committed, fresh, model, request, send
+from tests.kafka.client import Sent, Watch, all_committed, fresh, meanwhile, model, request, send
 from tests.kafka.serving import Server, make_folder, slow
 from tests.kafka.test_exactly_once import ONCE, in_order, numbered
 
@@ -16,20 +15,10 @@ from tests.kafka.test_exactly_once import ONCE, in_order, numbered
 @contextmanager
 def ready_throughout(server: Server) -> Iterator[None]:
     """Ask all the time; it must always be ready."""
-    stop = threading.Event()
     found: list[bool] = []
 
-    def ask() -> None:
-        while not stop.wait(0.05):
-            found.append(server.ready())
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
+    with meanwhile(lambda: found.append(server.ready()), 0.05):
         yield
-    finally:
-        stop.set()
-        thread.join()
     assert found
     assert all(found)
 

@@ -5,7 +5,6 @@ nothing lost, repeated or out of order; no offset goes back; memory stays what i
 """
 
 import itertools
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +18,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from mlserver.testing.kafka import Broker
 from mlserver.testing.kafka_process import free_port
 from mlserver.testing.kafka_relayed import Relayed
-from tests.kafka.client import Sent, Topics, Watch, all_committed, eventually, fresh, model, request, send
+from tests.kafka.client import Sent, Topics, Watch, all_committed, eventually, fresh, meanwhile, model, request, send
 from tests.kafka.relay import END_TXN, OFFSET_COMMIT, PRODUCE, TXN_OFFSET_COMMIT, Relay
 from tests.kafka.serving import Server, make_folder, slow
 from tests.kafka.test_exactly_once import ONCE, PARTITIONS, in_order, numbered
@@ -60,23 +59,18 @@ def folder_of(tmp_path: Path, topics: Topics, relay: Relay, **settings: Any) -> 
 @contextmanager
 def never_going_back(topics: Topics) -> Iterator[None]:
     """No committed offset of the group does, meanwhile."""
-    stop = threading.Event()
     seen: list[dict[int, int]] = []
     consumer = Consumer({"bootstrap.servers": topics.bootstrap, "group.id": topics.group, "log_level": 0})
     partitions = [TopicPartition(topics.input, number) for number in range(PARTITIONS)]
 
     def look() -> None:
-        while not stop.wait(0.02):
-            with suppress(KafkaException):  # a broker that has just started coordinates no group yet
-                seen.append({found.partition: found.offset for found in consumer.committed(partitions, 10)})
+        with suppress(KafkaException):  # a broker that has just started coordinates no group yet
+            seen.append({found.partition: found.offset for found in consumer.committed(partitions, 10)})
 
-    thread = threading.Thread(target=look)
-    thread.start()
     try:
-        yield
+        with meanwhile(look, 0.02):
+            yield
     finally:
-        stop.set()
-        thread.join()
         consumer.close()
     assert len(seen) > 1
     for before, after in itertools.pairwise(seen):
