@@ -55,8 +55,14 @@ def test_away_at_start_and_restarted_under_load(kafka_tools: None, tmp_path: Pat
             broker.stop()
 
 
+# Kafka 4.3 and 4.4 forget the marker of a transaction whose partition has no leader yet when its coordinator, just
+# started, would write it (KAFKA-20734): now and then a broker killed here would come back with answers that are
+# committed and never shown.
+_KEEPS_MARKERS = "4.2.1"
+
+
 def test_killed_under_transactions(kafka_tools: None, tmp_path: Path) -> None:
-    with Broker() as broker:
+    with Broker(version=_KEEPS_MARKERS) as broker:
         topics = fresh(broker.bootstrap, create=False)
         create_topics(broker.bootstrap, topics.input, topics.output, partitions=4)
         quick: dict[str, Any] = {"kafka_consumer_config": {"session.timeout.ms": 6000}}

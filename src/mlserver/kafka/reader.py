@@ -20,6 +20,7 @@ from mlserver.kafka.failpoints import hit
 from mlserver.kafka.lookout import Lookout
 from mlserver.kafka.messages import record_of, size_of
 from mlserver.kafka.records import Record
+from mlserver.kafka.seldom import Seldom
 from mlserver.kafka.tracker import Lane
 from mlserver.kafka.transactions import Transactions
 from mlserver.kafka.writer import Writer
@@ -41,7 +42,6 @@ _SPARE_RECORDS = 32
 _REVOKE_SECONDS = 5.0
 # What is kept of the time for the end to commit and leave the group in.
 _CLOSING_SECONDS = 2.0
-_SAY_SECONDS = 60.0
 
 
 class Reader:
@@ -73,7 +73,7 @@ class Reader:
         self._blocked_since: float | None = None
         self._paused = False
         self._largest = 1_024
-        self._said: dict[int, float] = {}
+        self._seldom = Seldom()
         transactional = settings.kafka_delivery == "exactly_once"
         committer = TransactionalCommitter if transactional else Committer
         self._figures = writer.figures
@@ -265,13 +265,11 @@ class Reader:
 
     def _on_error(self, error: KafkaError) -> None:
         """Say each kind of trouble once a minute: librdkafka repeats it for as long as it lasts."""
-        now = time.monotonic()
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._figures.away = True
         if error.fatal():
             self.fatal = error.str()
-        elif now - self._said.get(error.code(), -_SAY_SECONDS) >= _SAY_SECONDS:
-            self._said[error.code()] = now
+        elif self._seldom.due(error.code()):
             logger.warning("%s", error.str())
 
     def finish(self, answered: Callable[[], bool], deadline: float) -> None:

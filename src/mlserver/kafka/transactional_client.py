@@ -1,6 +1,7 @@
 """A transactional producer: made, known to its coordinator, called under the eye of a watchdog, thrown away."""
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,18 +20,38 @@ _CALL_PART = 0.8
 # be replaced. One that was merely slow costs no more than that either.
 _LATE_SECONDS = 2.0
 _AGAIN_SECONDS = 0.05
-# Far beyond the handling of an error, which keeps hold of what it came from.
-_BURIED_AFTER_SECONDS = 30.0
+# Between looks at whether the handling of an error still keeps hold of what it came from.
+_LOOK_SECONDS = 0.05
+# The references to a producer that nobody else has: its place in a list, and the argument of who counts them.
+_OURS = 2
 # One letter over its topic's limit fails its whole batch: for so long letters then travel alone, to tell which it is.
 _CAREFUL_SECONDS = 60.0
 
 
+def _cause_of(error: BaseException) -> BaseException:
+    """What the client raised, where that made one of our own callbacks seem to fail.
+
+    It raises a fatal error from among its callbacks, and runs those of the deliveries that are reported after it all
+    the same: Python calls that a SystemError, whose cause is the one before it.
+    """
+    while isinstance(error, SystemError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 def _bury(producer: Producer) -> None:
-    """Let go of a producer in a thread of its own, when nobody else has it any more: its end can wait for a broker."""
+    """Let go of a producer in a thread of its own, as soon as nobody else has it: its end can wait for a broker.
+
+    Soon, since one that lives on still asks for its name's next epoch, and the producer after it would be fenced.
+    """
     last = [producer]
-    end = threading.Timer(_BURIED_AFTER_SECONDS, last.clear)
-    end.daemon = True
-    end.start()
+    threading.Thread(target=_end, args=(last,), name="burial", daemon=True).start()
+
+
+def _end(last: list[Producer]) -> None:
+    while sys.getrefcount(last[0]) > _OURS:
+        time.sleep(_LOOK_SECONDS)
+    last.clear()
 
 
 class TransactionalClient:
@@ -93,6 +114,8 @@ class TransactionalClient:
                 again = remedy(error.args[0]) is Remedy.REPEAT and not self._ended.is_set()
                 if not again or time.monotonic() > deadline:
                     raise
+            except SystemError as error:
+                raise _cause_of(error) from None
             finally:
                 self._called = None
             self._ended.wait(_AGAIN_SECONDS)
@@ -107,7 +130,7 @@ class TransactionalClient:
             # One that is beyond repair says so at every call; nobody wants to hear it any more.
             with contextlib.suppress(KafkaException):
                 self._producer.purge()
-                self._producer.poll(0)
+                self.call(self._producer.poll, 0)
             _bury(self._producer)
         self._producer = None
 

@@ -27,6 +27,7 @@ from mlserver.kafka.letters import NOTHING, Letter, Reports
 from mlserver.kafka.post import Post
 from mlserver.kafka.records import Record
 from mlserver.kafka.remedies import Remedy, remedy
+from mlserver.kafka.seldom import Seldom
 from mlserver.kafka.topics import Topics
 from mlserver.kafka.tracker import Lane
 from mlserver.kafka.transactional_client import TransactionalClient
@@ -38,7 +39,6 @@ logger = logging.getLogger("mlserver.kafka")
 _MAX_RECORDS = 2_000
 _MAX_SECONDS = 0.1
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 10.0
-_SAY_SECONDS = 60.0
 _PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 
 
@@ -76,7 +76,7 @@ class Transactions:
         self._done = threading.Event()
         self._stopping = False
         self._pause_seconds = _FIRST_PAUSE_SECONDS
-        self._said: dict[int, float] = {}
+        self._seldom = Seldom()
         self._thread = threading.Thread(target=self._run, name="transactions", daemon=True)
 
     def attach(self, consumer: Consumer, in_flight: Callable[[], int]) -> None:
@@ -159,7 +159,7 @@ class Transactions:
         begun = time.monotonic()
         while not self._due(begun):
             self._take(client)
-            client.poll(0)
+            self._client.call(client.poll, 0)
             if not self._outbox and not self._due(begun):
                 self._bell.wait(0.005)
                 self._bell.clear()
@@ -181,7 +181,23 @@ class Transactions:
             self._open.append(record)
             for letter in self._lessons.letters(record):
                 if letter.part is not NOTHING:
-                    _produce(client, letter)
+                    self._produce(client, letter)
+
+    def _produce(self, client: Producer, letter: Letter) -> None:
+        """Produce, and wait while librdkafka's queue is full."""
+        while True:
+            try:
+                client.produce(
+                    letter.topic,
+                    letter.value,
+                    letter.key,
+                    letter.partition,
+                    headers=letter.headers,
+                    on_delivery=letter.delivered,
+                )
+                return
+            except BufferError:
+                self._client.call(client.poll, 0.1)
 
     def _commit(self, client: Producer) -> None:
         left = self._client.call(client.flush, self._client.call_seconds)
@@ -262,31 +278,12 @@ class Transactions:
         self._rewound.wait()
 
     def _say(self, error: KafkaError, what: str = "") -> None:
-        now = time.monotonic()
-        if now - self._said.get(error.code(), -_SAY_SECONDS) >= _SAY_SECONDS:
-            self._said[error.code()] = now
+        if self._seldom.due(error.code()):
             logger.error("%s%s", what, error.str())
 
     def _on_error(self, error: KafkaError) -> None:
         """The calls themselves say what is to be done."""
         logger.debug("%s", error.str())
-
-
-def _produce(client: Producer, letter: Letter) -> None:
-    """Produce, and wait while librdkafka's queue is full."""
-    while True:
-        try:
-            client.produce(
-                letter.topic,
-                letter.value,
-                letter.key,
-                letter.partition,
-                headers=letter.headers,
-                on_delivery=letter.delivered,
-            )
-            return
-        except BufferError:
-            client.poll(0.1)
 
 
 def _offsets(records: Sequence[Record]) -> list[TopicPartition]:

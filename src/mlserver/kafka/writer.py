@@ -21,6 +21,7 @@ from mlserver.kafka.lessons import NO_SUCH_TOPIC
 from mlserver.kafka.letters import ANY_PARTITION, NOTHING, RESULT, Letter, Reports
 from mlserver.kafka.post import Post
 from mlserver.kafka.records import Record
+from mlserver.kafka.seldom import Seldom
 from mlserver.kafka.topics import Topics
 from mlserver.settings import Settings
 
@@ -28,9 +29,6 @@ logger = logging.getLogger("mlserver.kafka")
 
 # Between tries at a topic that refuses or is missing: often enough to go on soon, seldom enough not to be load.
 _RETRY_SECONDS = 1.0
-# A topic that refuses does so for every letter, and the client has more than one word for one that is missing: once a
-# minute is enough to be told.
-_SAY_SECONDS = 60.0
 
 
 class Writer:
@@ -46,7 +44,7 @@ class Writer:
         self._ready: deque[Letter] = deque()
         self._again: deque[tuple[float, Letter]] = deque()
         self._held: set[Letter] = set()
-        self._said: dict[str, float] = {}
+        self._seldom = Seldom()
         self._client = Producer(self._config, logger=client_logger)
         self._lone_client: Producer | None = None
         self.figures = Figures(settings.kafka_group_id)
@@ -196,9 +194,8 @@ class Writer:
         return self._lone_client
 
     def _say(self, letter: Letter, error: KafkaError) -> None:
-        now = time.monotonic()
-        if now - self._said.get(letter.topic, -_SAY_SECONDS) >= _SAY_SECONDS:
-            self._said[letter.topic] = now
+        # By topic: one that refuses does so for every letter, and the client has several words for one that is missing.
+        if self._seldom.due(letter.topic):
             logger.error(
                 "topic %s does not take the %s of record %s, which is tried until it does: %s",
                 letter.topic, letter.part, letter.record.source, error.str(),
