@@ -48,6 +48,11 @@ def batch_key(model: str, version: str | None, request: Described) -> Hashable |
     rows = row_count(request)
     if rows < 1:
         return None
+    if len(request.inputs) == 1 and not (request.parameters or request.outputs):
+        # Nearly always, and then there is no need to look for what it has not. No key of the others is like that.
+        (tensor,) = request.inputs
+        if tensor.datatype != "BYTES" and not tensor.parameters:
+            return (model, version, tensor.name, tensor.datatype, *tensor.shape[1:])
     inputs = []
     for tensor in request.inputs:
         if not tensor.shape or tensor.shape[0] != rows:

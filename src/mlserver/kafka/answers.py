@@ -55,12 +55,14 @@ class Signature:
 
 def answer_headers(record: Record, signature: Signature) -> Headers:
     """The headers of a result."""
-    headers: Headers = [(MODEL, record.model.encode())]
+    headers: Headers = [
+        (MODEL, record.model.encode()),
+        (STATUS, b"ok"),
+        (SOURCE, f"{record.lane.source}/{record.offset}".encode()),
+        (REQUEST_ID, record.request_id.encode()),
+    ]
     if record.version:
-        headers.append((VERSION, record.version.encode()))
-    headers.append((STATUS, b"ok"))
-    headers.append((SOURCE, record.source.encode()))
-    headers.append((REQUEST_ID, record.request_id.encode()))
+        headers.insert(1, (VERSION, record.version.encode()))
     if record.form is not Form.JSON:
         headers.append((CONTENT_TYPE, b"application/x-protobuf"))
     if record.json_bytes is not None:

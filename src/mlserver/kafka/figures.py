@@ -44,12 +44,14 @@ class Figures:
         self.refused = 0
         self.partitions: list[tuple[str, int, int | None, float]] = []
 
-    def ended(self, error: MLServerError | None) -> None:
-        """A record is done; what ends with a dead letter has an error answer too."""
+    def answered(self, records: int) -> None:
+        """So many records are done, and have the answers of their models."""
+        self.outcomes["ok"] += records
+
+    def failed(self, error: MLServerError) -> None:
+        """A record is done that has none; what ends with a dead letter has an error answer too."""
         outcomes = self.outcomes
-        if error is None:
-            outcomes["ok"] += 1
-        elif isinstance(error, Skipped):
+        if isinstance(error, Skipped):
             outcomes["skipped"] += 1
         else:
             outcomes["error"] += 1

@@ -31,7 +31,9 @@ class Letter:
     `alone`: it travels in a batch of its own.
     """
 
-    __slots__ = ("_reports", "_smaller", "alone", "headers", "key", "part", "partition", "record", "topic", "value")
+    partition = ANY_PARTITION
+    alone = False
+    _smaller: Iterator[bool] | None = None
 
     def __init__(
         self, reports: Reports, part: str, record: Record, topic: str, value: bytes | None, headers: Headers
@@ -43,9 +45,6 @@ class Letter:
         self.key = record.key
         self.value = value
         self.headers = headers
-        self.partition = ANY_PARTITION
-        self.alone = False
-        self._smaller: Iterator[bool] | None = None
 
     def delivered(self, error: KafkaError | None, message: Any) -> None:
         """librdkafka's delivery report."""

@@ -25,17 +25,16 @@ def headers_of(message: Message) -> Headers | None:
 
 def record_of(lane: Lane, message: Message) -> Record:
     """The record in `message`, which has no error."""
-    unreadable: InferenceError | None = None
+    headers: Headers | None = None
+    error: InferenceError | None = None
     try:
         headers = _headers(message)
     except (SystemError, UnicodeDecodeError):
         # The protocol says that names are UTF-8; a client may write what it likes, and ours then gives none of them.
-        headers = None
-        unreadable = InferenceError("the record's headers cannot be read: a header name is not UTF-8")
-    offset = message.offset()
-    key, value = message.key(), message.value()
-    record = Record(lane, offset or 0, key, value, headers, message.timestamp()[1])
-    record.error = unreadable
+        error = InferenceError("the record's headers cannot be read: a header name is not UTF-8")
+    record = Record(lane, message.offset() or 0, message.key(), message.value(), headers, message.timestamp()[1])
+    if error is not None:
+        record.error = error
     return record
 
 

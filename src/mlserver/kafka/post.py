@@ -33,7 +33,9 @@ class Post:
         if record.error is None:
             topic = record.reply or record.output or self._output_topic
             headers = answer_headers(record, self._signature)
-            return (self._placed(Letter(self._reports, RESULT, record, topic, record.body, headers)),)
+            result = Letter(self._reports, RESULT, record, topic, record.body, headers)
+            self._place(result)
+            return (result,)
         if isinstance(record.error, Skipped):
             return (Letter(self._reports, NOTHING, record, "", None, []),)
         return self._apologies(record, record.error)
@@ -41,7 +43,8 @@ class Post:
     def _apologies(self, record: Record, error: MLServerError) -> Sequence[Letter]:
         logger.warning("record %s: %s", record.source, str(error)[:_LOGGED_CHARACTERS])
         value, headers = error_answer(record, error, self._signature)
-        reply = self._placed(Letter(self._reports, ERROR, record, self.error_topic(record), value, headers))
+        reply = Letter(self._reports, ERROR, record, self.error_topic(record), value, headers)
+        self._place(reply)
         if isinstance(error, DeadlinePassed):
             return (reply,)
         ours = dead_letter_headers(record, error, self._signature.server)
@@ -51,9 +54,9 @@ class Post:
         """Where an error answer to `record` goes."""
         return record.reply or self._error_topic or record.output or self._output_topic
 
-    def _placed(self, letter: Letter) -> Letter:
+    def _place(self, letter: Letter) -> None:
         """Keep the source's partition where both topics have as many, so that their order is the same too."""
         count = self._partitions.get(letter.topic)
-        if count and count == self._partitions.get(letter.record.topic):
-            letter.partition = letter.record.partition
-        return letter
+        lane = letter.record.lane
+        if count and count == self._partitions.get(lane.topic):
+            letter.partition = lane.partition

@@ -125,10 +125,16 @@ class Reader:
     def _account(self, timeout_seconds: float = 0) -> None:
         """Delivery reports to lanes."""
         self._writer.serve(timeout_seconds)
+        answered = failed = 0
         for record in self._writer.finished():
             record.lane.done(record.offset)
-            self._figures.ended(record.error)
-            self._commits.done += 1
+            if record.error is None:
+                answered += 1
+            else:
+                failed += 1
+                self._figures.failed(record.error)
+        self._figures.answered(answered)
+        self._commits.done += answered + failed
 
     def _space(self) -> tuple[int, int]:
         """How many records, and how many bytes, are missing to the bounds of what may be in flight."""

@@ -51,32 +51,23 @@ class Record:
     much of the body is JSON, where binary data follow.
     """
 
-    __slots__ = (
-        "_seen",
-        "attempts",
-        "body",
-        "deadline",
-        "error",
-        "failures",
-        "form",
-        "headers",
-        "json_bytes",
-        "key",
-        "lane",
-        "model",
-        "offset",
-        "order",
-        "output",
-        "partition",
-        "reply",
-        "request_id",
-        "rows",
-        "timestamp",
-        "topic",
-        "value",
-        "version",
-        "wishes",
-    )
+    # What nearly every record has alike is its class's: to set all of it for each costs as much as to read its JSON.
+    model = ""
+    version: str | None = None
+    request_id = ""
+    rows = 1
+    order: Hashable | None = None
+    deadline: float | None = None
+    form = Form.JSON
+    wishes: Wishes | None = None
+    json_bytes: int | None = None
+    output: str | None = None
+    reply: str | None = None
+    attempts = 0
+    failures = 0
+    body: bytes | None = None
+    error: MLServerError | None = None
+    _seen: dict[str, tuple[str, Value]] | None = None
 
     def __init__(
         self,
@@ -88,34 +79,26 @@ class Record:
         timestamp: int = 0,
     ) -> None:
         self.lane = lane
-        self.topic = lane.topic
-        self.partition = lane.partition
         self.offset = offset
         self.key = key
         self.value = value
         self.headers = headers or []
         self.timestamp = timestamp
-        self.model = ""
-        self.version: str | None = None
-        self.request_id = ""
-        self.rows = 1
-        self.order: Hashable | None = None
-        self.deadline: float | None = None
-        self.form = Form.JSON
-        self.wishes: Wishes | None = None
-        self.json_bytes: int | None = None
-        self.output: str | None = None
-        self.reply: str | None = None
-        self.attempts = 0
-        self.failures = 0
-        self.body: bytes | None = None
-        self.error: MLServerError | None = None
-        self._seen: dict[str, tuple[str, Value]] | None = None
+
+    @property
+    def topic(self) -> str:
+        """Where it was read."""
+        return self.lane.topic
+
+    @property
+    def partition(self) -> int:
+        """Where in `topic`."""
+        return self.lane.partition
 
     @property
     def source(self) -> str:
         """topic/partition/offset: what a reader drops repeats by."""
-        return f"{self.topic}/{self.partition}/{self.offset}"
+        return f"{self.lane.source}/{self.offset}"
 
     def seen(self) -> dict[str, tuple[str, Value]]:
         """The headers this server reads: lower-cased name -> name as written and value."""
@@ -130,15 +113,22 @@ class Record:
     def text(self, name: str) -> str | None:
         """A header as text; None where it is absent. Raises InferenceError where it is null or not UTF-8."""
         found = self.seen().get(name)
-        if found is None:
-            return None
-        value = found[1]
-        if value is None:
-            raise InferenceError(f"header {name} is null, expected text")
-        try:
-            return value if isinstance(value, str) else value.decode()
-        except UnicodeDecodeError:
-            raise InferenceError(f"header {name} is not UTF-8") from None
+        return None if found is None else _text(name, found[1])
+
+
+def names_model_only(record: Record) -> bool:
+    """Whether all that the headers say is the model's name, as it is with most records."""
+    return len(record.headers) == 1 and record.headers[0][0] == MODEL
+
+
+def _text(name: str, value: Value) -> str:
+    """The value of header `name` as text. Raises InferenceError."""
+    if value is None:
+        raise InferenceError(f"header {name} is null, expected text")
+    try:
+        return value if isinstance(value, str) else value.decode()
+    except UnicodeDecodeError:
+        raise InferenceError(f"header {name} is not UTF-8") from None
 
 
 def addressed(record: Record, routes: Routes, named: tuple[str, str] = ("", "")) -> bytes:
@@ -147,14 +137,15 @@ def addressed(record: Record, routes: Routes, named: tuple[str, str] = ("", ""))
     `named` are model and version in the value itself, for a record whose headers name none. Raises MLServerError that
     says what was expected.
     """
-    if routes.replies and record.text(REPLY_TO):
+    plain = names_model_only(record)
+    if not plain and routes.replies and record.text(REPLY_TO):
         record.reply = routes.reply_topic(record.text(REPLY_TO) or "")
-    model = record.text(MODEL) or named[0] or routes.model_of(record.topic)
+    model = _text(MODEL, record.headers[0][1]) if plain else record.text(MODEL)
+    model = model or named[0] or routes.model_of(record.topic)
     if not model:
         raise InferenceError(f"the record has no header {MODEL}, which names the model")
     record.model, record.version = model, named[1] or None
-    seen = record.seen()
-    if len(seen) > 1 or MODEL not in seen:  # most records have one header that means something, their model's name
+    if not plain:
         _read_more(record)
     record.output = routes.output_of(model, record.version)
     if record.value is None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from mlserver.engine.rows import batch_key, merge, row_count
 from mlserver.errors import InferenceError, MLServerError, PayloadTooLarge
 from mlserver.kafka.forms import binary_request, is_protobuf, json_request, message_request
-from mlserver.kafka.records import JSON_LENGTH, MODEL, Record, addressed, request_of
+from mlserver.kafka.records import JSON_LENGTH, Record, addressed, names_model_only, request_of
 from mlserver.kafka.routes import Routes
 from mlserver.kafka.spans import Carried
 from mlserver.types.tensors import TensorRequest
@@ -71,11 +71,10 @@ class Stacker:
         if self._max_body_bytes is not None and len(record.value or b"") > self._max_body_bytes:
             addressed(record, self.routes)
             raise PayloadTooLarge(self._max_body_bytes)
-        seen = record.seen()
-        if len(seen) > 1 or MODEL not in seen:  # most records have one header that means something, their model's name
+        if not names_model_only(record):
             if is_protobuf(record):
                 return message_request(record, self.routes)
-            if JSON_LENGTH in seen:
+            if JSON_LENGTH in record.seen():
                 return binary_request(record, self._reader, self.routes)
         return json_request(record, self._reader, self.routes)
 

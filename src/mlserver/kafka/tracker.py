@@ -25,6 +25,7 @@ class Lane:
         "group",
         "partition",
         "revoked",
+        "source",
         "start",
         "topic",
     )
@@ -35,6 +36,8 @@ class Lane:
     """Whether the partition has gone to another member: its records are not worth predicting any more."""
     group: str
     """The consumer group that it was assigned to."""
+    source: str
+    """topic/partition."""
     start: int | None
     """The first offset that was read, if any was."""
 
@@ -42,6 +45,7 @@ class Lane:
         self.topic = topic
         self.partition = partition
         self.group = group
+        self.source = f"{topic}/{partition}"
         self.start = None
         self.bytes = 0
         self.revoked = False

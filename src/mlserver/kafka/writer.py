@@ -70,7 +70,8 @@ class Writer:
             if letter.part is NOTHING:
                 self._reports.acknowledged.append(letter)
             else:
-                self._insist(letter)
+                while not self._offer(letter):  # librdkafka's queue is full: reports make room
+                    self._client.poll(0.1)
         hit("after_produce")
 
     def finished(self) -> Iterator[Record]:
@@ -114,11 +115,6 @@ class Writer:
         if len(letters) > 1:
             self._outstanding[record] = len(letters)
         return letters
-
-    def _insist(self, letter: Letter) -> None:
-        """Produce, and wait while librdkafka's queue is full: reports make room."""
-        while not self._offer(letter):
-            self._client.poll(0.1)
 
     def _offer(self, letter: Letter) -> bool:
         """Produce; False where librdkafka's queue is full."""
