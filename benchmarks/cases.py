@@ -59,6 +59,10 @@ class Case:
     questions: int = 64
     """Distinct questions; each connection keeps to its own, so that a mix-up of answers shows."""
     modes: tuple[str, ...] = ("in-process", "default")
+    delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
+    """What is promised over Kafka, by a server that has a choice."""
+    beside: float = 0.0
+    """REST requests per second while the backlog drains; the row's latency is theirs."""
 
 
 CASES = (
@@ -74,6 +78,22 @@ CASES = (
     Case("grpc-light", "gRPC, row sum, 1x64 as raw contents, 16 connections", "grpc", ROWSUM),
     Case("kafka-light", "Kafka, row sum, 1x64, backlog", "kafka", ROWSUM, questions=256),
     Case("kafka-svc", "Kafka, digits SVC, 1x64, backlog", "kafka", DIGITS, questions=256),
+    Case(
+        "kafka-once",
+        "Kafka, row sum, 1x64, backlog, exactly once",
+        "kafka",
+        ROWSUM,
+        questions=256,
+        delivery="exactly_once",
+    ),
+    Case(
+        "kafka-beside",
+        "Kafka, row sum, 1x64, backlog, beside 50 REST requests/s",
+        "kafka",
+        ROWSUM,
+        questions=256,
+        beside=50.0,
+    ),
 )
 
 BARE = Case("bare", "the generator against a constant answer", "rest", ROWSUM, questions=1)

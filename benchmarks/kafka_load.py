@@ -1,14 +1,17 @@
 """Kafka load generator: makes a backlog while the server is stopped, lets it run, counts the answers.
 
-`python -m benchmarks.kafka_load --case kafka-light --folder F --root PID --bootstrap B --input I --output O
+`python -m benchmarks.kafka_load --case kafka-light --folder F --root PID --port P --bootstrap B --input I --output O
 --records N` prints one Figures object as JSON. The clock and the server's CPU are read when the server is resumed and
 when the answer to the last record has been seen; every record must be answered, rightly; repeats are not counted.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import gc
 import json
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -134,7 +137,29 @@ def probe(case: Case, folder: Path, bootstrap: str, topics: tuple[str, str], con
             next_probe = time.monotonic() + _PROBE_EVERY_SECONDS
 
 
-def run_backlog(case: Case, folder: Path, root: int, bootstrap: str, topics: tuple[str, str], records: int) -> Figures:
+@contextlib.contextmanager
+def _beside(case: Case, folder: Path, port: int) -> Iterator[dict[str, float]]:
+    """REST requests meanwhile, where the case has some; in the end what they say of their latency."""
+    found: dict[str, float] = {}
+    if not case.beside:
+        yield found
+        return
+    command = [sys.executable, "-m", "benchmarks.http_steady", "--case", case.name, "--folder", str(folder)]
+    command += ["--port", str(port), "--rate", str(case.beside)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as steady:
+        try:
+            yield found
+            said, _ = steady.communicate(timeout=60)
+        finally:
+            steady.kill()
+    if steady.returncode:
+        raise LostRecordsError("the REST requests beside the backlog failed")
+    found.update(json.loads(said))
+
+
+def run_backlog(
+    case: Case, folder: Path, root: int, port: int, bootstrap: str, topics: tuple[str, str], records: int
+) -> Figures:
     """Probe, stop the tree of `root`, make the backlog, resume, measure until the last answer, check all answers."""
     consumer = _consumer(bootstrap, topics[1])
     try:
@@ -147,9 +172,10 @@ def run_backlog(case: Case, folder: Path, root: int, bootstrap: str, topics: tup
             before = process_tree.usage(root)
             begin, own_begin = time.perf_counter(), time.process_time()
             process_tree.resume(root)
-        answers, rss_bytes = _collect(backlog, consumer, root)
-        elapsed, own = time.perf_counter() - begin, time.process_time() - own_begin
-        after = process_tree.usage(root)
+        with _beside(case, folder, port) as latency:
+            answers, rss_bytes = _collect(backlog, consumer, root)
+            elapsed, own = time.perf_counter() - begin, time.process_time() - own_begin
+            after = process_tree.usage(root)
     finally:
         consumer.close()
     answers.check(backlog)
@@ -160,6 +186,7 @@ def run_backlog(case: Case, folder: Path, root: int, bootstrap: str, topics: tup
         generator_cpu_us=own / records * 1e6,
         rate=records / elapsed,
         rss_mb=max(rss_bytes, after.rss_bytes) / 1e6,
+        **latency,
     )
 
 
@@ -188,6 +215,7 @@ def main() -> None:
     parser.add_argument("--case", required=True, type=case_named)
     parser.add_argument("--folder", required=True, type=Path)
     parser.add_argument("--root", required=True, type=int, help="pid of the server's session")
+    parser.add_argument("--port", required=True, type=int, help="where the server answers REST")
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--input", required=True)
     parser.add_argument("--output", required=True)
@@ -195,7 +223,7 @@ def main() -> None:
     args = parser.parse_args()
     gc.disable()
     topics = (args.input, args.output)
-    figures = run_backlog(args.case, args.folder, args.root, args.bootstrap, topics, args.records)
+    figures = run_backlog(args.case, args.folder, args.root, args.port, args.bootstrap, topics, args.records)
     print(json.dumps(dataclasses.asdict(figures)))
 
 

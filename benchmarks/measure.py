@@ -133,7 +133,8 @@ def _kafka(case: Case, running: Running, records: int) -> Figures:
     assert place is not None
     arguments = ["--case", case.name, "--folder", str(running.folder), "--root", str(running.root)]
     arguments += ["--bootstrap", place.bootstrap, "--input", place.topic_input, "--output", place.topic_output]
-    return _generate("benchmarks.kafka_load", [*arguments, "--records", str(records)])
+    arguments += ["--port", str(running.http_port), "--records", str(records)]
+    return _generate("benchmarks.kafka_load", arguments)
 
 
 def _generate(module: str, arguments: list[str]) -> Figures:

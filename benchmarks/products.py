@@ -27,6 +27,8 @@ class Product:
     bin: Path
     settings: Mapping[str, object] = field(default_factory=dict)
     kafka_settings: Mapping[str, object] = field(default_factory=dict)
+    chooses_delivery: bool = False
+    """Whether its promise over Kafka is a setting."""
 
     @property
     def command(self) -> Path:
@@ -45,6 +47,7 @@ OURS = Product(
     Path(sys.prefix) / "bin",
     # The backlog is made while the server is stopped, which must not cost it its group membership: longer than that.
     kafka_settings={"kafka_consumer_config": {"session.timeout.ms": 120_000}},
+    chooses_delivery=True,
 )
 INCUMBENT = Product("incumbent", "MLServer 1.7.1", CACHE / "incumbent-venv" / "bin")
 

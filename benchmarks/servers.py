@@ -80,7 +80,13 @@ def _make_folder(product: Product, case: Case, mode: str, ports: dict[str, int],
     folder = CACHE / "run" / f"{product.name}-{case.name}-{mode}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    settings = {"host": "127.0.0.1", **ports, **MODES[mode], **product.settings, **_kafka_settings(product, kafka)}
+    settings = {
+        "host": "127.0.0.1",
+        **ports,
+        **MODES[mode],
+        **product.settings,
+        **_kafka_settings(product, case, kafka),
+    }
     (folder / "settings.json").write_text(json.dumps(settings, indent=1))
     (folder / "model-settings.json").write_text(json.dumps(case.model.settings, indent=1))
     if case.model is DIGITS:
@@ -90,15 +96,17 @@ def _make_folder(product: Product, case: Case, mode: str, ports: dict[str, int],
     return folder
 
 
-def _kafka_settings(product: Product, kafka: KafkaPlace | None) -> dict[str, object]:
+def _kafka_settings(product: Product, case: Case, kafka: KafkaPlace | None) -> dict[str, object]:
     if kafka is None:
         return {}
-    common = {
+    common: dict[str, object] = {
         "kafka_enabled": True,
         "kafka_servers": kafka.bootstrap,
         "kafka_topic_input": kafka.topic_input,
         "kafka_topic_output": kafka.topic_output,
     }
+    if product.chooses_delivery:
+        common["kafka_delivery"] = case.delivery
     return {**common, "kafka_topic_dead_letter": kafka.topic_dead_letter, **product.kafka_settings}
 
 

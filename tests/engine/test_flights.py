@@ -12,7 +12,7 @@ from mlserver.engine.flights import Desk, Flight
 from mlserver.engine.isolate import Outcome
 from mlserver.engine.queue import Limits, ModelQueue
 from mlserver.engine.runner import ModelCard
-from mlserver.engine.window import Job, Piece
+from mlserver.engine.window import Job, Piece, Window
 from mlserver.errors import InferenceError
 from mlserver.settings import ModelSettings
 from mlserver.types import MetadataModelResponse
@@ -107,6 +107,29 @@ async def test_pieces_of_a_job_may_come_back_in_any_order(order: list[int]) -> N
         one.finish([Outcome(one.members, TensorResponse("m", None, one.request.inputs))])
         assert job.waiter.done() == (number == order[-1])
     assert _rows(job.waiter.result(), rows) == list(range(8))
+
+
+@given(st.data())
+async def test_jobs_cut_by_any_bounds_are_whole_again(data: st.DataObject) -> None:
+    """A backlog's bound changes from call to call, so that a call may have the end of one job and the first of another."""
+    loop = asyncio.get_running_loop()
+    window: Window[Any] = Window()
+    jobs = []
+    row = 0
+    for rows in data.draw(st.lists(st.lists(st.integers(1, 2), min_size=1, max_size=6), min_size=1, max_size=5)):
+        values = list(range(row, row := row + sum(rows)))
+        job = Job(TensorRequest("m", None, [column(values)]), rows, "k", loop.create_future())
+        jobs.append((job, values))
+        window.add(job)
+    flights = []
+    while window:
+        flights.append(flight(queue(), window.take(data.draw(st.integers(1, 6)))))
+    for one in data.draw(st.permutations(flights)):
+        one.finish([Outcome(one.members, TensorResponse("m", None, one.request.inputs))])
+    for job, values in jobs:
+        assert job.waiter.done()
+        assert sum(outcome.members for outcome in job.waiter.result()) == len(job.rows)
+        assert _rows(job.waiter.result(), job.rows) == values
 
 
 async def test_an_error_for_all_is_raised_apart() -> None:
