@@ -111,7 +111,7 @@ async def test_pieces_of_a_job_may_come_back_in_any_order(order: list[int]) -> N
 
 @given(st.data())
 async def test_jobs_cut_by_any_bounds_are_whole_again(data: st.DataObject) -> None:
-    """A backlog's bound changes from call to call, so that a call may have the end of one job and the first of another."""
+    """A bound may change from call to call, so that one has the end of a job and the beginning of another."""
     loop = asyncio.get_running_loop()
     window: Window[Any] = Window()
     jobs = []
