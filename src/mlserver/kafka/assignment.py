@@ -53,9 +53,12 @@ class Assignment:
     def gone_back(self, lane: Lane, offset: int) -> Lane:
         """A lane from `offset` on: the log was cut or the topic made anew, or an earlier position is read again.
 
-        What the old one had in flight is answered, but commits nothing any more.
+        What the old one had in flight is answered, but commits nothing any more. In transactions an answer is
+        committed with its offset or not at all: there it is dropped, since it is read again.
         """
         logger.warning("%s/%d goes back to offset %d: what follows is read again", lane.topic, lane.partition, offset)
+        if isinstance(self._writer, Transactions):
+            self.revoke([lane])
         return self.add(lane.topic, lane.partition)
 
     def rewind(self, consumer: Consumer) -> None:

@@ -58,7 +58,7 @@ class Transactions:
         ours = {"error_cb": self._on_error, "delivery.report.only.error": True}
         self._client = TransactionalClient(config | ours)
         self._consumer: Consumer | None = None
-        self._group: Any = None  # the consumer's metadata: the client gives its type no name
+        self._group: Any = None  # the consumer's metadata, whose type the client gives no name; None: in no group
         self._in_flight: Callable[[], int] = lambda: 0
         self.topics = Topics(settings, AdminClient(admin_config(settings), logger=client_logger))
         self._reports = Reports()
@@ -99,10 +99,14 @@ class Transactions:
         """Wait for a commit, at most so long.
 
         The client gives the group's generation to the thread that polls only: another would wait for that thread, and
-        that one for the interpreter. One that has changed since makes the broker refuse the offsets.
+        that one for the interpreter. One that has changed since makes the broker refuse the offsets. But it takes them
+        unseen from somebody who names no member, and so does the client between the moment in which it finds that the
+        group has put this one out, and the poll that says which partitions are lost. In this order a member that is
+        named twice has been one throughout: only that poll lets it join again.
         """
         if self._consumer is not None:
-            self._group = self._consumer.consumer_group_metadata()
+            group = self._consumer.consumer_group_metadata()
+            self._group = group if self._consumer.memberid() else None
         self._done.clear()
         if timeout_seconds and not self._committed:
             self._done.wait(timeout_seconds)
@@ -211,6 +215,8 @@ class Transactions:
             raise AbortError("not every answer was taken")
         with self.fence:
             offsets = _offsets(self._open)
+            if offsets and self._group is None:
+                raise AbortError("the group has put this member out")
             hit("before_commit")
             if offsets:
                 self._client.call(client.send_offsets_to_transaction, offsets, self._group, self._client.call_seconds)
