@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, Producer
 
 from mlserver.kafka.answers import dropped, shortest_error_answer, truncated
 from mlserver.kafka.records import Headers, Record
@@ -45,6 +45,12 @@ class Letter:
         self.key = record.key
         self.value = value
         self.headers = headers
+
+    def send(self, client: Producer) -> None:
+        """Hand it to `client`. Raises BufferError where its queue is full, and KafkaException."""
+        client.produce(
+            self.topic, self.value, self.key, self.partition, headers=self.headers, on_delivery=self.delivered
+        )
 
     def delivered(self, error: KafkaError | None, message: Any) -> None:
         """librdkafka's delivery report."""

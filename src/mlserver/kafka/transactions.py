@@ -139,18 +139,26 @@ class Transactions:
 
     def _run(self) -> None:
         while not self._stopping:
-            try:
-                self._one()
-            except AbortError as error:
-                self._undo(error.how, str(error))
-            except KafkaException as error:
-                self._say(error.args[0])
-                self._undo(remedy(error.args[0]), error.args[0].str())
-            except Exception:
-                logger.exception("a transaction failed")
-                self._undo(Remedy.RENEW, "unexpected error")
+            failure = self._tried()
+            # When the handling of the error is over: until then it keeps hold of a producer that may have to go.
+            if failure is not None:
+                self._undo(*failure)
             else:
                 self._pause_seconds = _FIRST_PAUSE_SECONDS
+
+    def _tried(self) -> tuple[Remedy, str] | None:
+        """One transaction; what is to be done where it failed, and why it did."""
+        try:
+            self._one()
+        except AbortError as error:
+            return error.how, str(error)
+        except KafkaException as error:
+            self._say(error.args[0])
+            return remedy(error.args[0]), error.args[0].str()
+        except Exception:
+            logger.exception("a transaction failed")
+            return Remedy.RENEW, "unexpected error"
+        return None
 
     def _one(self) -> None:
         """One transaction from its first record to its commit; none where there is nothing to answer."""
@@ -191,14 +199,7 @@ class Transactions:
         """Produce, and wait while librdkafka's queue is full."""
         while True:
             try:
-                client.produce(
-                    letter.topic,
-                    letter.value,
-                    letter.key,
-                    letter.partition,
-                    headers=letter.headers,
-                    on_delivery=letter.delivered,
-                )
+                letter.send(client)
                 return
             except BufferError:
                 self._client.call(client.poll, 0.1)

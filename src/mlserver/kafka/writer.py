@@ -120,14 +120,7 @@ class Writer:
         """Produce; False where librdkafka's queue is full."""
         client = self._alone() if letter.alone else self._client
         try:
-            client.produce(
-                letter.topic,
-                letter.value,
-                letter.key,
-                letter.partition,
-                headers=letter.headers,
-                on_delivery=letter.delivered,
-            )
+            letter.send(client)
         except BufferError:
             return False
         except KafkaException as error:
