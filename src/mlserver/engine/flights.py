@@ -49,13 +49,9 @@ class Flight:
             return
         response = outcomes[0].response
         if response is not None and outcomes[0].members == len(self.pieces) == self.members:
-            # Nearly always: one answer for pieces of one member each, and those mostly all that their jobs have.
+            # Nearly always: one answer for pieces of one member each.
             for piece, part in zip(self.pieces, split(response, self.rows), strict=True):
-                job = piece.job
-                if len(job.rows) > 1:
-                    deliver(piece, [Outcome(1, part)])
-                elif not job.waiter.done():
-                    job.waiter.set_result([Outcome(1, part)])
+                deliver(piece, [Outcome(1, part)])
             return
         for piece, mine in _shared_out(self.pieces, outcomes):
             deliver(piece, mine)

@@ -58,7 +58,7 @@ def answer_headers(record: Record, signature: Signature) -> Headers:
     headers: Headers = [
         (MODEL, record.model.encode()),
         (STATUS, b"ok"),
-        (SOURCE, f"{record.lane.source}/{record.offset}".encode()),
+        (SOURCE, record.source.encode()),
         (REQUEST_ID, record.request_id.encode()),
     ]
     if record.version:

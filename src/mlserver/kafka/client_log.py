@@ -11,8 +11,8 @@ _asides = re.compile(r"\([^)]*\)").sub
 class _Calmed(logging.Filter):
     """What librdkafka tries again is no warning yet; and each of its complaints is passed on once a minute.
 
-    A consumer whose broker is away tries to connect twenty times a second, and complains of each. What it
-    says in brackets - after how many milliseconds, how many times - makes no other complaint of it.
+    A consumer whose broker is away tries to connect twenty times a second, and complains of each. What it says in
+    brackets - after how many milliseconds, how many times - makes no other complaint of it.
     """
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ stand between them is seen when they are decoded, as ever.
 
 import re
 
-LEAST_BYTES = 4096
+_LEAST_BYTES = 4096
 """Where the search begins to pay."""
 
 MARK = b"-0e-40931"
@@ -18,7 +18,7 @@ _OPENING = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*(?=\[)").match
 _BETWEEN_KEYS = b" \t\r\n,"
 
 
-def cut(body: bytes, least: int = LEAST_BYTES) -> tuple[bytes, list[bytes]] | None:
+def cut(body: bytes, least: int = _LEAST_BYTES) -> tuple[bytes, list[bytes]] | None:
     """`body` with `MARK` where data stood, and the texts of the data in their order; None where nothing is cut.
 
     An array is cut where it has at least `least` bytes, is a row or rows of anything but arrays, strings and objects,

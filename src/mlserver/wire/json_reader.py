@@ -16,7 +16,7 @@ import simdjson
 from mlserver.errors import InferenceError
 from mlserver.types.arrays import counts_bytes
 from mlserver.types.tensors import DTYPES, Array, OutputRequest, Tensor, TensorRequest
-from mlserver.wire.cut import LEAST_BYTES, MARK, cut
+from mlserver.wire.cut import MARK, cut
 from mlserver.wire.depth import MAX_DEPTH, check_nesting, depth_of
 from mlserver.wire.elements import array_of, bytes_of
 from mlserver.wire.keys import NO_DATA, check_keys
@@ -88,7 +88,7 @@ class JsonReader:
 
     def head(self, body: bytes) -> RequestHead:
         """All of a request but its tensors' data, which stay text. Raises InferenceError."""
-        parts = cut(body) if len(body) >= LEAST_BYTES else None
+        parts = cut(body)
         whole = None if parts is None else _whole(*parts)
         if whole is None:
             head = _decoded(body)
